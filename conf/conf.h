@@ -1,0 +1,116 @@
+#ifndef CONF_CONF_H
+#define CONF_CONF_H
+
+/*
+ * conf: the configuration, from text to checked settings.
+ *
+ * Shape    INI as systemd reads it (earshot.conf.5).  Every fault is told as
+ *          `file:line: what, what was expected`; none stops the reading.
+ * Life     conf_new -> conf_read_text* -> conf_finish -> use -> conf_free.
+ * Memory   Strings belong to the struct conf.  Everything is bounded by
+ *          CONF_FILE_BYTES_MAX per text and CONF_SECTIONS_MAX.
+ * Units    *_us are microseconds, *_bytes bytes, *_count numbers.
+ * Threads  Pure but for conf_read_files(), which reads files: any thread.
+ */
+
+#include "conf/limits.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CONF_FILE_BYTES_MAX (1024 * 1024)
+#define CONF_SECTIONS_MAX 1024
+#define CONF_ARGS_MAX 64
+
+enum conf_address_kind { CONF_ADDRESS_IP, CONF_ADDRESS_UNIX };
+enum conf_overrun { CONF_OVERRUN_SKIP, CONF_OVERRUN_LATEST, CONF_OVERRUN_CLOSE };
+enum conf_rights { CONF_SUBSCRIBE = 1, CONF_PUBLISH = 2 };
+
+struct conf_list { /* of strings, NULL-terminated as well */
+	char **items;
+	size_t count;
+};
+
+struct conf_listener {
+	char *name; /* "" where the section has none */
+	int line;
+	enum conf_address_kind kind;
+	char *host; /* numeric, without brackets; IP only */
+	uint16_t port;
+	char *path;		   /* unix only */
+	char *address;		   /* as written, for messages */
+	bool tls;
+	struct conf_list origins; /* empty: same host only; "*": any */
+};
+
+struct conf_channel { /* [channel PATTERN], in file order: first match wins */
+	char *pattern;
+	int64_t history_messages, history_bytes, history_age_us;
+	int64_t buffer_bytes;
+	enum conf_overrun overrun;
+};
+
+struct conf_command {
+	char *name;
+	int line;
+	struct conf_list exec; /* program and arguments, no shell */
+	char *channel;
+	int64_t backoff_min_us, backoff_max_us, stop_timeout_us;
+};
+
+struct conf {
+	struct conf_listener *listeners; /* at least one after conf_finish() */
+	size_t listener_count;
+	char *tls_certificate, *tls_key; /* NULL: not given */
+	unsigned anonymous;		 /* enum conf_rights, default subscribe */
+	int64_t drain_timeout_us;	 /* 10 s */
+	int64_t drain_retry_spread_us;	 /* 2 s */
+	int64_t drain_close_rate;	 /* closes per second, 5000 */
+	int log_level;			 /* enum log_level, info */
+	struct conf_limits limits;
+	struct conf_channel *channels; /* the last one is the default `**` */
+	size_t channel_count;
+	struct conf_command *commands;
+	size_t command_count;
+};
+
+/* One fault; text has no line end and names file and line already. */
+typedef void (*conf_fault_fn)(const char *text, void *arg);
+
+/* Defaults only.  NULL: no memory. */
+struct conf *conf_new(void);
+void conf_free(struct conf *conf); /* NULL: no-op */
+
+/*
+ * Reads one text; file is the name faults carry.  The number of faults told,
+ * or -ENOMEM.
+ */
+int conf_read_text(struct conf *conf, const char *file, const char *text,
+    size_t len, conf_fault_fn fault, void *arg);
+
+/*
+ * Reads path, then path's directory's NAME.d/ files ending in .conf in the
+ * order of their names (earshot.conf -> earshot.conf.d/).  A file that cannot
+ * be read is a fault.  The number of faults, or -ENOMEM.
+ */
+int conf_read_files(
+    struct conf *conf, const char *path, conf_fault_fn fault, void *arg);
+
+/*
+ * What only the whole can tell (a listener is missing, tls without
+ * certificate, two listeners on one address, two commands of one name, two
+ * feeds into one channel), then adds the default channel.  The number of
+ * faults, or -ENOMEM.
+ */
+int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
+
+/* The first [channel PATTERN] that matches name; never NULL after finish. */
+const struct conf_channel *conf_channel_for(
+    const struct conf *conf, const char *name, size_t len);
+
+/* Each limit, its value and what happens there, a line each, through put. */
+void conf_print_limits(const struct conf *conf,
+    void (*put)(const char *line, void *arg), void *arg);
+
+#endif
