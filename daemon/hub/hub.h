@@ -1,0 +1,148 @@
+#ifndef DAEMON_HUB_HUB_H
+#define DAEMON_HUB_HUB_H
+
+/*
+ * hub: channels, their consumers, rights and limits; publish and flush.
+ *
+ * Life     hub_new -> publish, subscribe, flush -> (every consumer removed)
+ *          -> hub_free.
+ * Order    Every consumer gets a channel's messages in offset order, each
+ *          once; a gap is told through hub_ops.overrun.
+ * Promise  hub_flush() does a bounded number of consumers; nothing is
+ *          allocated per message per consumer.
+ * Threads  Quiet: no thread, lock, descriptor or clock; the caller (the net
+ *          loop) serialises and says what time it is (wall clock, us).
+ */
+
+#include "conf/conf.h"
+#include "daemon/base/list.h"
+#include "daemon/tape/tape.h"
+#include "proto/position.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct hub;
+struct channel;
+
+/* Embedded in a connection; the fields are the hub's. */
+struct consumer {
+	struct channel *channel; /* NULL: not subscribed */
+	struct cursor cursor;
+	struct list pending; /* in hub.pending: to be visited */
+	uint32_t index;	     /* in the channel's array */
+	bool blocked;	     /* waits for hub_consumer_writable() */
+	bool ended;	     /* broken or overrun: not visited again */
+};
+
+struct hub_ops {
+	/*
+	 * Hand these bytes to the consumer's socket.  Returns how many were
+	 * taken, a number of whole frames; *ret_blocked: no more before
+	 * hub_consumer_writable().  < 0: broken; the connection is on its way
+	 * down.  Must not add or remove consumers, nor publish.
+	 */
+	int64_t (*write)(struct consumer *consumer, const struct span *span,
+	    bool *ret_blocked, void *arg);
+	/*
+	 * The messages from..to are gone for this consumer.  true: go on after
+	 * them; false: it has been ended (closed) by the callee.  `inside`:
+	 * a message was begun, the stream cannot go on: must end it.
+	 */
+	bool (*overrun)(struct consumer *consumer, enum conf_overrun policy,
+	    int64_t from, int64_t to, bool inside, void *arg);
+};
+
+/* Never reset; what happened since hub_new(). */
+struct hub_counts {
+	uint64_t messages_in, bytes_in, messages_out, bytes_out;
+	uint64_t overruns, messages_skipped;
+	uint64_t refused_rights, refused_closing, refused_channels;
+	uint64_t refused_tapes_bytes, refused_message_bytes, refused_payload;
+	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
+};
+
+struct hub_channel_stats {
+	const char *name;
+	uint64_t epoch;
+	int64_t oldest, newest;
+	uint64_t messages_in, bytes_in;
+	uint32_t consumers;
+	int64_t lag_messages_max;
+	uint64_t lag_bytes_max, memory_bytes;
+};
+
+struct identity { /* who asks; anonymous until tokens exist */
+	unsigned rights; /* enum conf_rights */
+};
+
+enum hub_origin { HUB_OUTSIDE, HUB_INSIDE }; /* inside: feeds, handlers */
+
+struct hub_message {
+	enum message_kind kind;
+	const void *payload;
+	size_t len;
+	bool checked; /* text known to be UTF-8, JSON known to be JSON */
+};
+
+struct hub_answer {
+	struct position position; /* just before the first that follows */
+	bool recovered;		  /* nothing is missing */
+	int64_t gap_from, gap_to; /* named when some is; else 0, 0 */
+};
+
+/* conf is borrowed until hub_free(); seed: random, epochs are made of it. */
+int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
+    void *arg, struct hub **ret_hub);
+void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
+
+bool hub_may(struct hub *hub, const struct identity *who,
+    enum conf_rights right, const char *channel, size_t len);
+
+/*
+ * Publish to a channel, made on first use.  The offset, or
+ * -EINVAL (name), -EMSGSIZE (message_bytes_max), -EILSEQ (text is not UTF-8),
+ * -EBADMSG (not JSON), -ENFILE (channels_max), -ENOBUFS (tapes_bytes_max),
+ * -ESHUTDOWN (closing and HUB_OUTSIDE), -ENOMEM.  *ret_position may be NULL.
+ */
+int64_t hub_publish(struct hub *hub, const char *channel, size_t len,
+    enum hub_origin origin, const struct hub_message *message, int64_t now_us,
+    struct position *ret_position);
+
+/*
+ * The consumer hears the channel (made on first use) from `from` on.
+ * -EINVAL, -ENFILE, -ESHUTDOWN, -ENOMEM as above.
+ */
+int hub_subscribe(struct hub *hub, struct consumer *consumer,
+    const char *channel, size_t len, const struct from *from, int64_t now_us,
+    struct hub_answer *ret_answer);
+void hub_unsubscribe(struct hub *hub, struct consumer *consumer);
+
+/* The socket takes bytes again: visit it in the next flush. */
+void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
+bool hub_consumer_at_end(const struct consumer *consumer);
+/* What it lacks, in messages; 0 when not subscribed. */
+int64_t hub_consumer_lag(const struct consumer *consumer);
+const char *hub_consumer_channel(const struct consumer *consumer);
+
+/*
+ * Write to every consumer that lacks something and can take it; at most
+ * flushes_per_iteration_max of them.  true: some are left, come again.
+ */
+bool hub_flush(struct hub *hub, int64_t now_us);
+bool hub_flush_wanted(const struct hub *hub);
+
+/* Refuse publishes from outside and new subscriptions from now on. */
+void hub_close_intake(struct hub *hub);
+
+/* Trim by age; a bounded number of channels a call, all in turn. */
+void hub_tick(struct hub *hub, int64_t now_us);
+
+const struct hub_counts *hub_counts(const struct hub *hub);
+size_t hub_channel_count(const struct hub *hub);
+uint64_t hub_memory_bytes(const struct hub *hub);
+void hub_each_channel(struct hub *hub,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,119 @@
+#ifndef DAEMON_TAPE_TAPE_H
+#define DAEMON_TAPE_TAPE_H
+
+/*
+ * tape: a channel's messages, kept as the bytes that go on the wire.
+ *
+ * Shape    Segments of contiguous frames and an index entry per message.  A
+ *          message (one frame, or several fragments) lies within one segment.
+ * Order    Offsets are dense, from 1, in the order of tape_append().
+ * Life     tape_new -> tape_append*, cursors -> tape_free.
+ * Memory   History is trimmed message by message, memory a segment at a time;
+ *          the newest limits->buffer_bytes are kept in any case.  A cursor
+ *          holds no reference between writes: trimming may overtake it, and
+ *          cursor_span() says so.
+ * Units    *_us microseconds; message times are wall clock.
+ * Threads  Quiet: no thread, no lock, no clock; the caller serialises.
+ * Errors   int results: 0 or -errno, outputs untouched on failure.
+ */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tape;
+
+enum message_kind { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
+
+struct message_meta {
+	enum message_kind kind;
+	int64_t time_us; /* when it was published, wall clock */
+};
+
+struct tape_limits {
+	int64_t history_messages, history_bytes, history_age_us;
+	int64_t buffer_bytes;
+};
+
+struct span {
+	const uint8_t *data; /* valid until the next tape_append or _trim */
+	size_t len;
+};
+
+/* An empty tape.  *ret_tape is the caller's, ended by tape_free().  -ENOMEM. */
+int tape_new(const struct tape_limits *limits, uint64_t epoch,
+    struct tape **ret_tape);
+void tape_free(struct tape *tape); /* NULL: no-op */
+
+/*
+ * Frames the payload at the end of the tape and trims what its limits no longer
+ * keep.  Returns the message's offset, for ever; -ENOMEM: nothing happened.
+ */
+int64_t tape_append(struct tape *tape, const struct message_meta *meta,
+    const void *payload, size_t len);
+
+/* Trims by age as well; now_us is wall clock. */
+void tape_trim(struct tape *tape, int64_t now_us);
+
+uint64_t tape_epoch(const struct tape *tape);
+int64_t tape_newest(const struct tape *tape); /* 0: no message yet */
+int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
+						 newest + 1 if nothing */
+int64_t tape_kept(const struct tape *tape); /* <= oldest: first in memory */
+size_t tape_memory_bytes(const struct tape *tape);
+
+/* One message as it goes on the wire; -ENOENT when it is not in memory. */
+int tape_message(const struct tape *tape, int64_t offset,
+    struct message_meta *ret_meta, struct span *ret_frames);
+
+/*
+ * cursor: a consumer's place on a tape.
+ *
+ * offset is the message that the next byte belongs to; place counts the
+ * tape's bytes since its birth.  Both are plain numbers, so a cursor can be
+ * written down and read back in another process.
+ */
+struct cursor {
+	int64_t offset;
+	uint64_t place;
+};
+
+/* After the newest message: what is published from now on. */
+void cursor_to_newest(const struct tape *tape, struct cursor *cursor);
+
+/*
+ * Before message `offset`, 1 to newest + 1.  -ESTALE: not in memory any more;
+ * -ERANGE: beyond newest + 1 or below 1.
+ */
+int cursor_to(const struct tape *tape, int64_t offset, struct cursor *cursor);
+
+/*
+ * The next bytes to write: whole frames, at most max bytes (max is at least
+ * FRAME_FRAGMENT_BYTES + FRAME_HEADER_MAX).  1: a span; 0: at the end;
+ * -ESTALE: overtaken, see cursor_inside_message().
+ */
+int cursor_span(const struct tape *tape, const struct cursor *cursor,
+    size_t max, struct span *ret_span);
+
+/*
+ * bytes of the span were taken; they end at a frame's end.  Returns how many
+ * messages that completed.
+ */
+int64_t cursor_advance(
+    const struct tape *tape, struct cursor *cursor, size_t bytes);
+
+bool cursor_at_end(const struct tape *tape, const struct cursor *cursor);
+
+/*
+ * Some fragments of the message are written and not all: nothing else may be
+ * written before the rest.  Also answers for an overtaken cursor.
+ */
+bool cursor_inside_message(const struct cursor *cursor);
+
+/* What a consumer lacks; of an overtaken one, what the tape still has. */
+int64_t cursor_lag_messages(
+    const struct tape *tape, const struct cursor *cursor);
+uint64_t cursor_lag_bytes(
+    const struct tape *tape, const struct cursor *cursor);
+
+#endif
