@@ -29,6 +29,8 @@
 	    "one message; longer: 413, close 1009, a feed's line is cut off") \
 	X(body_bytes_max, BYTES, 16 * LIMITS_MIB, 1, 1024 * LIMITS_MIB, \
 	    "one HTTP request body; longer: 413") \
+	X(intake_bytes_max, BYTES, 256 * LIMITS_MIB, LIMITS_MIB, INT64_MAX / 2, \
+	    "unfinished messages and bodies of all; beyond: 503, close 1013") \
 	X(head_bytes_max, BYTES, 8 * LIMITS_KIB, LIMITS_KIB, 64 * LIMITS_KIB, \
 	    "request line and headers of one request; longer: closed") \
 	X(heads_max, COUNT, 256, 1, 65536, \
