@@ -1,0 +1,195 @@
+# earshot: make help says what can be made.
+#
+# Every room's sources go into one archive; the two programs, the unit tests
+# and the fuzzers are linked with it.  A room is found by its folder, so a new
+# file needs no line here.
+
+VERSION = 0.1.0
+
+# The packager's.
+PREFIX ?= /usr/local
+DESTDIR ?=
+CFLAGS ?= -O2 -g
+LDFLAGS ?=
+
+# Where everything goes, what a sanitizer build adds; V=1 shows the commands.
+B ?= build
+SAN ?=
+Q = $(if $(V),,@)
+MAKEFLAGS += --jobs=$(shell nproc)
+
+BINDIR = $(DESTDIR)$(PREFIX)/bin
+SBINDIR = $(DESTDIR)$(PREFIX)/sbin
+MANDIR = $(DESTDIR)$(PREFIX)/share/man
+EXAMPLES = $(DESTDIR)$(PREFIX)/share/doc/earshot/examples
+
+WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
+	-Wpointer-arith -Wcast-qual -Wformat=2 -Wvla
+
+# Asked for when a recipe first needs them and not before: `make run` installs
+# pkg-config itself.  Foreign headers are not held to our warnings.
+export PKG_CONFIG_PATH := $(CURDIR)/build/deps/lib/pkgconfig:$(PKG_CONFIG_PATH)
+PKG_CONFIG = PKG_CONFIG_PATH='$(PKG_CONFIG_PATH)' pkg-config
+PACKAGES = libwebsockets libevent_core libevent_pthreads openssl libsystemd \
+	zlib jansson
+MINIMUM = 'libwebsockets >= 4.3' 'libevent >= 2.1' 'openssl >= 3.0' \
+	'libsystemd >= 245' 'zlib >= 1.2' 'jansson >= 2.11'
+PACKAGE_CFLAGS = $(eval PACKAGE_CFLAGS := $(patsubst -I%,-isystem %,\
+	$(shell $(PKG_CONFIG) --cflags $(PACKAGES))))$(PACKAGE_CFLAGS)
+PACKAGE_LIBS = $(eval PACKAGE_LIBS := \
+	$(shell $(PKG_CONFIG) --libs $(PACKAGES)))$(PACKAGE_LIBS)
+
+ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DEARSHOT_VERSION='"$(VERSION)"' \
+	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(CFLAGS) $(SAN)
+LIBS = -Wl,--as-needed $(PACKAGE_LIBS) -lboost_context -lm -ldl
+
+ROOMS = $(filter-out daemon/ctl/%,$(wildcard daemon/*/*.c)) \
+	$(wildcard proto/*.c conf/*.c systemd/*.c)
+UNITS = $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
+FUZZERS = $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCHES = $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
+HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
+objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
+
+LIBRARY = $(B)/libearshot.a
+PROGRAMS = $(if $(wildcard daemon/main.c),$(B)/earshotd) \
+	$(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS)
+
+all: $(LIBRARY) $(PROGRAMS)
+
+help:
+	@echo 'make run             set up, build, stream vmstat on 127.0.0.1:8080'
+	@echo 'make test            set up, build, every test; check: the fast ones'
+	@echo 'make                 build only; set-up alone: make deps'
+	@echo 'make check-asan      the same tests with ASan and UBSan;'
+	@echo '                     check-tsan, check-valgrind: likewise'
+	@echo 'make fuzz            run each fuzzer FUZZ_SECONDS (60)'
+	@echo 'make bench           every tests/bench script; one: make bench-NAME'
+	@echo 'make lint format     the checks of tests/lint; clang-format'
+	@echo 'make install         DESTDIR= PREFIX=$(PREFIX); also: uninstall, clean'
+
+# Set-up, by section of tests/setup/packages.txt.  What needs it comes after
+# it, also with -j.
+deps:
+	@tests/setup/setup.sh build
+deps-%: deps
+	@tests/setup/setup.sh $*
+
+WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint,\
+	$(MAKECMDGOALS))
+$(call objects,$(SOURCES)): | $(if $(WITH_SETUP),deps) found
+$(call objects,$(wildcard tests/*/*.c)): | $(if $(WITH_SETUP),deps-test)
+
+found: $(if $(WITH_SETUP),deps)
+	@pkg-config --print-errors --exists $(MINIMUM) || { echo >&2 \
+	"earshot: libraries are missing; 'make deps' brings them (README)"; \
+	exit 1; }
+
+run: deps all
+	$(B)/earshotd -c conf/demo.conf
+
+$(B)/obj/%.o: %.c Makefile
+	@mkdir -p $(@D) && echo '  CC    $@'
+	$(Q)$(CC) $(ALL_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(LIBRARY): $(call objects,$(ROOMS))
+	@rm -f $@ && mkdir -p $(@D) && echo '  AR    $@'
+	$(Q)$(AR) rcs $@ $^
+
+LINK = mkdir -p $(@D) && echo '  LINK  $@' && \
+	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -pthread -o $@ $(filter %.o %.a,$^)
+
+$(B)/earshotd: $(call objects,daemon/main.c) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+$(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+$(UNITS): $(B)/%: $(B)/obj/%.o $(call objects,$(wildcard tests/lib/*.c)) \
+		$(LIBRARY)
+	$(Q)$(LINK) -lcmocka $(LIBS)
+
+# A fuzzer replays its corpus unless `make fuzz` gives it another main.
+REPLAY ?= $(call objects,tests/fuzz/replay.c)
+$(FUZZERS): $(B)/%: $(B)/obj/%.o $(REPLAY) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+$(BENCHES): $(B)/%: $(B)/obj/%.o $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+test: deps-test $(TESTED)
+	@B=$(B) tests/run all
+check: deps-test $(TESTED)
+	@B=$(B) tests/run check
+check-valgrind: deps-test deps-valgrind $(TESTED)
+	@B=$(B) tests/run valgrind
+
+# The one use of make within make: the same rules for another B and SAN, which
+# one make can hold only once.
+AGAIN = $(MAKE) --no-print-directory CFLAGS='-O1 -g -fno-omit-frame-pointer'
+check-asan: deps-test
+	@$(AGAIN) B=$(B)-asan check-sanitized \
+	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
+check-tsan: deps-test
+	@$(AGAIN) B=$(B)-tsan check-sanitized SAN='-fsanitize=thread'
+check-sanitized: $(TESTED)
+	@B=$(B) tests/run sanitizer
+
+FUZZ_SECONDS ?= 60
+fuzz: deps-fuzz
+	@$(AGAIN) B=$(B)-fuzz CC=clang REPLAY= LDFLAGS=-fsanitize=fuzzer \
+	    SAN='-fsanitize=fuzzer-no-link,address,undefined' run-fuzzers
+run-fuzzers: $(FUZZERS)
+	@for f in $(notdir $(FUZZERS)); do \
+	    mkdir -p $(B)/found/$$f && $(B)/tests/fuzz/$$f -print_final_stats=1 \
+	    -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(B)/found/ \
+	    $(B)/found/$$f tests/fuzz/$$f || exit 1; done
+
+# bench-NAME runs tests/bench/NAME.sh or .py: values on stdout, words on stderr.
+bench: $(patsubst tests/bench/%,bench-%,$(basename \
+	$(wildcard tests/bench/*.sh tests/bench/*.py)))
+bench-%: deps-bench all $(BENCHES)
+	@B=$(B) $(wildcard tests/bench/$*.sh tests/bench/$*.py)
+
+lint: deps-test deps-lint found
+	@CC='$(CC)' B=$(B) FLAGS="$(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))" \
+	    tests/lint/lint $(SOURCES) $(HEADERS)
+
+format: deps-lint
+	clang-format -i $(SOURCES) $(HEADERS)
+
+MAN_8 = $(wildcard daemon/*.8)
+MAN_1 = $(wildcard daemon/ctl/*.1)
+MAN_5 = $(wildcard conf/*.5)
+
+install: all
+	install -d $(BINDIR) $(SBINDIR) $(EXAMPLES) \
+	    $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8
+	install -m 755 $(B)/earshotd $(SBINDIR)
+	install -m 755 $(B)/earshot $(BINDIR)
+	install -m 644 $(MAN_8) $(MANDIR)/man8
+	install -m 644 $(MAN_1) $(MANDIR)/man1
+	install -m 644 $(MAN_5) $(MANDIR)/man5
+	install -m 644 conf/demo.conf $(EXAMPLES)
+
+uninstall:
+	rm -f $(SBINDIR)/earshotd $(BINDIR)/earshot $(EXAMPLES)/demo.conf \
+	    $(addprefix $(MANDIR)/man8/,$(notdir $(MAN_8))) \
+	    $(addprefix $(MANDIR)/man1/,$(notdir $(MAN_1))) \
+	    $(addprefix $(MANDIR)/man5/,$(notdir $(MAN_5)))
+
+# What set-up built stays: it is not ours and half a minute's work.
+clean:
+	rm -rf $(B)/obj $(B)/tests $(LIBRARY) $(B)/earshotd $(B)/earshot \
+	    $(B)-asan $(B)-tsan $(B)-fuzz
+
+.PHONY: all help deps found run test check check-valgrind check-asan \
+	check-tsan check-sanitized fuzz run-fuzzers bench lint format install \
+	uninstall clean
+.SUFFIXES:
+.SECONDARY:
+.DELETE_ON_ERROR:
+
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
