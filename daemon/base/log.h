@@ -1,0 +1,64 @@
+#ifndef DAEMON_BASE_LOG_H
+#define DAEMON_BASE_LOG_H
+
+/*
+ * log: diagnostics to stderr that never make their caller wait.
+ *
+ * Order     Lines of one thread come out in their order.
+ * Promise   A call copies its line into a fixed ring and returns, even while
+ *           stderr is a full pipe; the thread "log" writes.  When the ring
+ *           is full the line is dropped and counted, and "dropped N lines"
+ *           is printed in its place when there is room again.
+ * Life      log_start() -> calls -> log_stop().  Before and after that a
+ *           call writes to stderr by itself, as well as it can, and may wait.
+ * Memory    LOG_RING_BYTES, once, and nothing per line.  A line is cut at
+ *           LOG_LINE_BYTES_MAX; control characters become '?'.
+ * Shape     Under systemd (JOURNAL_STREAM is set) "<N>text" with syslog's
+ *           numbers; "LEVEL text" otherwise, coloured on a terminal.
+ * Errors    The calls give none, and leave errno as it was.
+ */
+
+#include <stdint.h>
+
+#include "daemon/base/threads.h"
+
+#define LOG_RING_BYTES (256 * 1024)
+#define LOG_LINE_BYTES_MAX 2048
+
+enum log_level {
+	LOG_LEVEL_ERROR,
+	LOG_LEVEL_WARN,
+	LOG_LEVEL_INFO,
+	LOG_LEVEL_DEBUG,
+};
+
+/*
+ * Starts the writer, with every signal blocked.  -EALREADY: it runs.
+ * -EAGAIN, -EMFILE, -ENOMEM: no thread or descriptor to be had; calls go on
+ * writing by themselves.
+ */
+int log_start(void) ANY_THREAD;
+
+/*
+ * Gives the writer up to timeout_us to empty the ring, and ends it.  What
+ * did not get out is lost, and counted as dropped.
+ */
+void log_stop(int64_t timeout_us) MAY_BLOCK;
+
+/* Lines above this level are ignored.  LOG_LEVEL_INFO at the beginning. */
+void log_set_level(enum log_level level) ANY_THREAD;
+
+/* One line; no newline at the end is needed. */
+void log_error(const char *fmt, ...) ANY_THREAD
+    __attribute__((format(printf, 1, 2)));
+void log_warn(const char *fmt, ...) ANY_THREAD
+    __attribute__((format(printf, 1, 2)));
+void log_info(const char *fmt, ...) ANY_THREAD
+    __attribute__((format(printf, 1, 2)));
+void log_debug(const char *fmt, ...) ANY_THREAD
+    __attribute__((format(printf, 1, 2)));
+
+/* Lines that were dropped since the start of the process. */
+uint64_t log_dropped(void) ANY_THREAD;
+
+#endif
