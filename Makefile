@@ -130,16 +130,16 @@ check-valgrind: deps-test deps-valgrind $(TESTED)
 # one make can hold only once.
 AGAIN = $(MAKE) --no-print-directory CFLAGS='-O1 -g -fno-omit-frame-pointer'
 check-asan: deps-test
-	@$(AGAIN) B=$(B)-asan check-sanitized \
+	@+$(AGAIN) B=$(B)-asan check-sanitized \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 check-tsan: deps-test
-	@$(AGAIN) B=$(B)-tsan check-sanitized SAN='-fsanitize=thread'
+	@+$(AGAIN) B=$(B)-tsan check-sanitized SAN='-fsanitize=thread'
 check-sanitized: $(TESTED)
 	@B=$(B) tests/run sanitizer
 
 FUZZ_SECONDS ?= 60
 fuzz: deps-fuzz
-	@$(AGAIN) B=$(B)-fuzz CC=clang REPLAY= LDFLAGS=-fsanitize=fuzzer \
+	@+$(AGAIN) B=$(B)-fuzz CC=clang REPLAY= LDFLAGS=-fsanitize=fuzzer \
 	    SAN='-fsanitize=fuzzer-no-link,address,undefined' run-fuzzers
 run-fuzzers: $(FUZZERS)
 	@for f in $(notdir $(FUZZERS)); do \

@@ -13,10 +13,7 @@ if [ "$1" = --is-built ]; then
 	is_built=yes
 	shift
 fi
-case $1 in
-/*) prefix=$1 ;;
-*) prefix=$PWD/$1 ;;
-esac
+prefix=$(readlink -m "$1")
 stamp=$prefix/.lws-stamp
 log=$prefix/lws.log
 # The installed files name their place, so a moved tree builds again.
