@@ -16,7 +16,9 @@ LDFLAGS ?=
 B ?= build
 SAN ?=
 Q = $(if $(V),,@)
+ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(shell nproc)
+endif
 
 BINDIR = $(DESTDIR)$(PREFIX)/bin
 SBINDIR = $(DESTDIR)$(PREFIX)/sbin
@@ -47,7 +49,10 @@ ROOMS = $(filter-out daemon/ctl/%,$(wildcard daemon/*/*.c)) \
 	$(wildcard proto/*.c conf/*.c systemd/*.c)
 UNITS = $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS = $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
-BENCHES = $(patsubst %.c,$(B)/%,$(wildcard tests/bench/*.c))
+PROGRAM_SOURCES = $(shell grep -ls '^main\>' tests/lib/*.c tests/bench/*.c)
+PARTS = $(filter-out $(PROGRAM_SOURCES),$(wildcard tests/$(1)/*.c))
+HELPERS = $(patsubst %.c,$(B)/%,$(filter tests/lib/%,$(PROGRAM_SOURCES)))
+BENCHES = $(patsubst %.c,$(B)/%,$(filter tests/bench/%,$(PROGRAM_SOURCES)))
 SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
 HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
@@ -55,7 +60,7 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(if $(wildcard daemon/main.c),$(B)/earshotd) \
 	$(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
-TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS)
 
 all: $(LIBRARY) $(PROGRAMS)
 
@@ -107,8 +112,9 @@ $(B)/earshotd: $(call objects,daemon/main.c) $(LIBRARY)
 $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
-$(UNITS): $(B)/%: $(B)/obj/%.o $(call objects,$(wildcard tests/lib/*.c)) \
-		$(LIBRARY)
+# Beside its own object a test has all of tests/lib, a bench all of its folder,
+# but for what has a main and so is a program itself.
+$(UNITS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
 	$(Q)$(LINK) -lcmocka $(LIBS)
 
 # A fuzzer replays its corpus unless `make fuzz` gives it another main.
@@ -116,7 +122,10 @@ REPLAY ?= $(call objects,tests/fuzz/replay.c)
 $(FUZZERS): $(B)/%: $(B)/obj/%.o $(REPLAY) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
-$(BENCHES): $(B)/%: $(B)/obj/%.o $(LIBRARY)
+$(HELPERS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+$(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
 test: deps-test $(TESTED)
@@ -155,7 +164,7 @@ bench-%: deps-bench all $(BENCHES)
 
 lint: deps-test deps-lint found
 	@CC='$(CC)' B=$(B) FLAGS="$(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))" \
-	    tests/lint/lint $(SOURCES) $(HEADERS)
+	    tests/lint/lint
 
 format: deps-lint
 	clang-format -i $(SOURCES) $(HEADERS)
