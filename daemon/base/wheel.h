@@ -6,7 +6,7 @@
  *
  * Promise  wheel_set() and wheel_clear() take constant time; an entry fires
  *          never early and at most one WHEEL_TICK_US late (plus the caller's
- *          own delay).
+ *          own delay).  Moving one to a later time touches no other entry.
  * Memory   Entries are embedded in their owner; the wheel allocates nothing.
  * Units    Microseconds, CLOCK_MONOTONIC, given by the caller.
  * Threads  Quiet: the caller serialises.
@@ -28,6 +28,8 @@ struct wheel_entry {
 
 struct wheel {
 	struct list slots[WHEEL_LEVELS][WHEEL_SLOTS];
+	struct list overdue; /* was due when it was set */
+	uint64_t used[WHEEL_LEVELS]; /* a bit per slot: has entries */
 	int64_t tick; /* done up to and including this one */
 	uint64_t count;
 };
@@ -42,15 +44,16 @@ void wheel_set(struct wheel *wheel, struct wheel_entry *entry, int64_t due_us);
 void wheel_clear(struct wheel *wheel, struct wheel_entry *entry);
 bool wheel_is_set(const struct wheel_entry *entry);
 
-/* A time at which to call wheel_advance(), not later than the first due
- * entry needs; INT64_MAX when nothing is set. */
+/*
+ * A time at which to call wheel_advance(), not later than the first due entry
+ * needs; it may be earlier.  INT64_MAX when nothing is set.
+ */
 int64_t wheel_next_us(const struct wheel *wheel);
 
 /*
  * Fires what is due: fn is called with the entry already cleared, and may set
  * and clear any entry, itself included.
  */
-void wheel_advance(
-    struct wheel *wheel, int64_t now_us, wheel_fn fn, void *arg);
+void wheel_advance(struct wheel *wheel, int64_t now_us, wheel_fn fn, void *arg);
 
 #endif

@@ -21,6 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* One payload; the limits of a daemon are far below it. */
+#define TAPE_PAYLOAD_BYTES_MAX (1u << 29)
+
 struct tape;
 
 enum message_kind { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
@@ -41,16 +44,20 @@ struct span {
 };
 
 /* An empty tape.  *ret_tape is the caller's, ended by tape_free().  -ENOMEM. */
-int tape_new(const struct tape_limits *limits, uint64_t epoch,
-    struct tape **ret_tape);
+int tape_new(
+    const struct tape_limits *limits, uint64_t epoch, struct tape **ret_tape);
 void tape_free(struct tape *tape); /* NULL: no-op */
 
 /*
  * Frames the payload at the end of the tape and trims what its limits no longer
- * keep.  Returns the message's offset, for ever; -ENOMEM: nothing happened.
+ * keep.  Returns the message's offset, for ever; -ENOMEM, -EMSGSIZE (over
+ * TAPE_PAYLOAD_BYTES_MAX): no message was lost or added.
  */
 int64_t tape_append(struct tape *tape, const struct message_meta *meta,
     const void *payload, size_t len);
+
+/* By how much tape_append() of len bytes may make the memory grow. */
+size_t tape_growth_bytes(const struct tape *tape, size_t len);
 
 /* Trims by age as well; now_us is wall clock. */
 void tape_trim(struct tape *tape, int64_t now_us);
@@ -60,7 +67,7 @@ int64_t tape_newest(const struct tape *tape); /* 0: no message yet */
 int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
 						 newest + 1 if nothing */
 int64_t tape_kept(const struct tape *tape); /* <= oldest: first in memory */
-size_t tape_memory_bytes(const struct tape *tape);
+size_t tape_memory_bytes(const struct tape *tape); /* segments, index */
 
 /* One message as it goes on the wire; -ENOENT when it is not in memory. */
 int tape_message(const struct tape *tape, int64_t offset,
@@ -70,12 +77,14 @@ int tape_message(const struct tape *tape, int64_t offset,
  * cursor: a consumer's place on a tape.
  *
  * offset is the message that the next byte belongs to; place counts the
- * tape's bytes since its birth.  Both are plain numbers, so a cursor can be
- * written down and read back in another process.
+ * tape's bytes since its birth; inside: the message's first bytes are taken.
+ * Plain numbers, so a cursor can be written down and read back in another
+ * process.
  */
 struct cursor {
 	int64_t offset;
 	uint64_t place;
+	bool inside;
 };
 
 /* After the newest message: what is published from now on. */
@@ -113,7 +122,6 @@ bool cursor_inside_message(const struct cursor *cursor);
 /* What a consumer lacks; of an overtaken one, what the tape still has. */
 int64_t cursor_lag_messages(
     const struct tape *tape, const struct cursor *cursor);
-uint64_t cursor_lag_bytes(
-    const struct tape *tape, const struct cursor *cursor);
+uint64_t cursor_lag_bytes(const struct tape *tape, const struct cursor *cursor);
 
 #endif
