@@ -18,6 +18,7 @@
 #include "proto/utf8.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <errno.h>
 #include <stdbool.h>
 #include <string.h>
@@ -42,8 +43,9 @@ enum expect {
 };
 
 /*
- * The top bit of each byte that cannot stand plainly in a string: quote,
- * backslash, control characters.  Bytes over 0x7f are not looked for.
+ * The top bit of the first byte that cannot stand plainly in a string: quote,
+ * backslash, control characters; 0 if there is none.  Bits of later bytes may
+ * be set in error, a borrow runs upwards.  Bytes over 0x7f are not looked for.
  */
 static uint64_t
 special_bytes(uint64_t word)
@@ -65,8 +67,9 @@ plain_bytes(const uint8_t *data, size_t len)
 
 	for (; len - i >= sizeof(word); i += sizeof(word)) {
 		memcpy(&word, data + i, sizeof(word));
-		if (special_bytes(word))
-			break;
+		word = special_bytes(le64toh(word));
+		if (word)
+			return i + (size_t)__builtin_ctzll(word) / 8;
 	}
 	while (i < len && data[i] >= 0x20 && data[i] != '"' && data[i] != '\\')
 		i++;

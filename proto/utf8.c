@@ -11,6 +11,7 @@
 #include "proto/utf8.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <string.h>
 
 #define ASCII_MASK UINT64_C(0x8080808080808080)
@@ -37,6 +38,7 @@ expect_after(uint8_t first)
 	return 0;
 }
 
+/* How many bytes at the start are ASCII. */
 static size_t
 ascii_bytes(const uint8_t *data, size_t len)
 {
@@ -45,8 +47,9 @@ ascii_bytes(const uint8_t *data, size_t len)
 
 	for (; len - i >= sizeof(word); i += sizeof(word)) {
 		memcpy(&word, data + i, sizeof(word));
-		if (word & ASCII_MASK)
-			break;
+		word = le64toh(word) & ASCII_MASK;
+		if (word)
+			return i + (size_t)__builtin_ctzll(word) / 8;
 	}
 	while (i < len && data[i] < 0x80)
 		i++;
