@@ -61,20 +61,16 @@ missing() {
 	done | sort -u
 }
 
+can_be_root() {
+	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1
+}
+
 as_root() {
 	if [ "$(id -u)" -eq 0 ]; then
 		"$@"
 	else
 		sudo "$@"
 	fi
-}
-
-# Make sure that apt can be used, or name what is needed and stop.
-need_apt() {
-	command -v apt-get >/dev/null 2>&1 ||
-		die "no apt here; please install, by Debian's names: $*"
-	[ "$(id -u)" -eq 0 ] || command -v sudo >/dev/null 2>&1 ||
-		die "not root and no sudo; please run: apt-get install $*"
 }
 
 # A source without network must not stop us as long as the packages come from
@@ -88,7 +84,8 @@ update_once() {
 }
 
 apt_install() {
-	need_apt "$@"
+	can_be_root ||
+		die "not root and no sudo; please run: apt-get install $*"
 	update_once
 	say "apt-get install $*"
 	mkdir -p "$deps"
@@ -118,6 +115,12 @@ packages() {
 	[ -z "$absent" ] || apt_install $absent
 }
 
+lws_there() {
+	PKG_CONFIG_PATH='' pkg-config --exists \
+		"libwebsockets >= $lws_min" 2>/dev/null ||
+		"$here/fetch-lws.sh" --is-built "$deps"
+}
+
 lws_packaged() {
 	candidate=$(apt-cache policy libwebsockets-dev 2>/dev/null |
 		sed -n 's/^ *Candidate: *//p')
@@ -125,15 +128,11 @@ lws_packaged() {
 		dpkg --compare-versions "$candidate" ge "$lws_min"
 }
 
-# libwebsockets: the system's, else the distribution's package, else ours.
+# The distribution's package if it is new enough, else our own build.
 libwebsockets() {
-	PKG_CONFIG_PATH='' pkg-config --exists \
-		"libwebsockets >= $lws_min" 2>/dev/null && return 0
-	"$here/fetch-lws.sh" --is-built "$deps" && return 0
-	command -v apt-get >/dev/null 2>&1 ||
-		die "no apt here; please install libwebsockets >= $lws_min"
-	need_apt libwebsockets-dev
-	update_once
+	if can_be_root; then
+		update_once
+	fi
 	if lws_packaged; then
 		apt_install libwebsockets-dev
 	else
@@ -142,8 +141,22 @@ libwebsockets() {
 	fi
 }
 
+without_apt() {
+	absent=$(missing "$@" | tr '\n' ' ')
+	[ -z "$want_lws" ] || lws_there ||
+		absent="${absent}libwebsockets-dev (>= $lws_min)"
+	[ -z "$absent" ] ||
+		die "no apt here; please install, by Debian's names: $absent"
+}
+
 [ $# -gt 0 ] || set -- build
-packages "$@"
+want_lws=
 for s in "$@"; do
-	[ "$s" != build ] || libwebsockets
+	[ "$s" != build ] || want_lws=yes
 done
+if ! command -v apt-get >/dev/null 2>&1; then
+	without_apt "$@"
+	exit 0
+fi
+packages "$@"
+[ -z "$want_lws" ] || lws_there || libwebsockets
