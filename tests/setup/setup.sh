@@ -36,7 +36,7 @@ section() {
 
 # Is the thing itself here, whoever brought it?
 proven() {
-	case $1 in
+	case ${1:-} in
 	command) command -v "$2" ;;
 	module) pkg-config --exists "$2" ;;
 	library) echo 'int main(void){return 0;}' |
