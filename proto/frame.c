@@ -146,25 +146,24 @@ size_t
 frame_put_message(uint8_t *out, enum frame_opcode opcode, const void *payload,
     size_t payload_bytes)
 {
-	const uint8_t *from = payload;
-	size_t left = payload_bytes, at = 0;
+	size_t taken = 0, at = 0;
 
 	assert(opcode == FRAME_TEXT || opcode == FRAME_BINARY);
 	assert(payload || payload_bytes == 0);
 
 	/* An empty message is a frame as well: at least one turn. */
 	do {
+		size_t left = payload_bytes - taken;
 		size_t n =
 		    left < FRAME_FRAGMENT_BYTES ? left : FRAME_FRAGMENT_BYTES;
 
 		at += frame_put_header(out + at, n == left, 0, opcode, n);
 		if (n > 0)
-			memcpy(out + at, from, n);
+			memcpy(out + at, (const uint8_t *)payload + taken, n);
 		at += n;
-		from += n;
-		left -= n;
+		taken += n;
 		opcode = FRAME_CONTINUATION;
-	} while (left > 0);
+	} while (taken < payload_bytes);
 
 	assert(at == frame_message_bytes(payload_bytes));
 	return at;
