@@ -14,6 +14,7 @@
 
 #define LIMITS_KIB INT64_C(1024)
 #define LIMITS_MIB (INT64_C(1024) * 1024)
+#define LIMITS_TIB (INT64_C(1024) * 1024 * LIMITS_MIB)
 #define LIMITS_MS INT64_C(1000)
 #define LIMITS_S INT64_C(1000000)
 
@@ -23,13 +24,13 @@
 	    "connections at once; one more is accepted and closed") \
 	X(channels_max, COUNT, 10000, 1, 1000000, \
 	    "channels at once; a publish or subscribe to one more is refused") \
-	X(tapes_bytes_max, BYTES, 1024 * LIMITS_MIB, LIMITS_MIB, INT64_MAX / 2, \
+	X(tapes_bytes_max, BYTES, 1024 * LIMITS_MIB, LIMITS_MIB, LIMITS_TIB, \
 	    "memory of all tapes; a publish beyond it is refused") \
 	X(message_bytes_max, BYTES, LIMITS_MIB, 1, 256 * LIMITS_MIB, \
 	    "one message; longer: 413, close 1009, a feed's line is cut off") \
 	X(body_bytes_max, BYTES, 16 * LIMITS_MIB, 1, 1024 * LIMITS_MIB, \
 	    "one HTTP request body; longer: 413") \
-	X(intake_bytes_max, BYTES, 256 * LIMITS_MIB, LIMITS_MIB, INT64_MAX / 2, \
+	X(intake_bytes_max, BYTES, 256 * LIMITS_MIB, LIMITS_MIB, LIMITS_TIB, \
 	    "unfinished messages and bodies of all; beyond: 503, close 1013") \
 	X(head_bytes_max, BYTES, 8 * LIMITS_KIB, LIMITS_KIB, 64 * LIMITS_KIB, \
 	    "request line and headers of one request; longer: closed") \
