@@ -83,18 +83,25 @@ update_once() {
 	updated=yes
 }
 
+install_quietly() {
+	as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
+		-o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 \
+		--no-install-recommends "$@" >"$deps/apt.log" 2>&1
+}
+
+# The second try is for what was killed in the middle of unpacking.
 apt_install() {
 	can_be_root ||
 		die "not root and no sudo; please run: apt-get install $*"
 	update_once
 	say "apt-get install $*"
 	mkdir -p "$deps"
-	if ! as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y \
-		-o Dpkg::Use-Pty=0 --no-install-recommends "$@" \
-		>"$deps/apt.log" 2>&1; then
+	install_quietly "$@" || {
+		as_root dpkg --configure -a >&2 && install_quietly "$@"
+	} || {
 		tail -n 30 "$deps/apt.log" >&2
 		die "apt could not install: $*"
-	fi
+	}
 }
 
 # A node that dpkg does not know must not be doubled by node-ws' own.
