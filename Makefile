@@ -106,7 +106,7 @@ $(LIBRARY): $(call objects,$(ROOMS))
 LINK = mkdir -p $(@D) && echo '  LINK  $@' && \
 	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -pthread -o $@ $(filter %.o %.a,$^)
 
-$(B)/earshotd: $(call objects,daemon/main.c) $(LIBRARY)
+$(B)/earshotd: $(call objects,$(wildcard daemon/*.c)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
 $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)

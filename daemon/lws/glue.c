@@ -16,9 +16,9 @@
  *   is repeated only while the number of waiting bytes changes.
  */
 
-#include "daemon/lws/lws.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/lws/lws.h"
 #include "daemon/lws/lws_internal.h"
 
 #include <assert.h>
@@ -35,7 +35,7 @@ struct slot {
 	struct event *write; /* made when first needed */
 	uint32_t serial;
 	bool wants_read, wants_write; /* what lws asked for */
-	bool reads, writes;	      /* what libevent has been told */
+	bool reads, writes; /* what libevent has been told */
 	bool paused, held;
 };
 
@@ -101,7 +101,7 @@ on_read(evutil_socket_t fd, short what, void *arg)
 	unsigned i;
 
 	(void)what;
-	assert(es_loop_current() == glue->loop);
+	es_loop_enter(glue->loop, "read");
 	assert(slot != NULL);
 	const uint32_t serial = slot->serial;
 
@@ -115,6 +115,7 @@ on_read(evutil_socket_t fd, short what, void *arg)
 		service(glue, fd, LWS_POLLIN);
 	}
 	glue->serving_read = false;
+	es_loop_leave(glue->loop);
 }
 
 static void
@@ -123,9 +124,10 @@ on_write(evutil_socket_t fd, short what, void *arg)
 	struct glue *glue = arg;
 
 	(void)what;
-	assert(es_loop_current() == glue->loop);
+	es_loop_enter(glue->loop, "write");
 	assert(slot_at(glue, fd) != NULL);
 	service(glue, fd, LWS_POLLOUT);
+	es_loop_leave(glue->loop);
 }
 
 static int
@@ -197,7 +199,7 @@ ops_sock_accept(struct lws *wsi)
 	const int fd = lws_get_socket_fd(wsi);
 	struct slot *slot;
 
-	assert(es_loop_current() == glue->loop);
+	glue_on_loop(glue);
 	if (fd < 0 || (unsigned)fd >= glue->slot_count)
 		return -1;
 	slot_free(glue, fd);
@@ -205,8 +207,8 @@ ops_sock_accept(struct lws *wsi)
 	if (slot == NULL)
 		return -1;
 	slot->serial = ++glue->serial;
-	(void)event_assign(&slot->read, glue->base, fd, EV_READ | EV_PERSIST,
-	    on_read, glue);
+	(void)event_assign(
+	    &slot->read, glue->base, fd, EV_READ | EV_PERSIST, on_read, glue);
 	glue->slots[fd] = slot;
 	return 0;
 }
@@ -218,7 +220,7 @@ ops_io(struct lws *wsi, unsigned int flags)
 	const int fd = lws_get_socket_fd(wsi);
 	struct slot *slot = slot_at(glue, fd);
 
-	assert(es_loop_current() == glue->loop);
+	glue_on_loop(glue);
 	if (slot == NULL)
 		return;
 	if (flags & LWS_EV_READ)
@@ -293,7 +295,7 @@ context_open(struct glue *glue, const struct glue_options *options)
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
 		.options = LWS_SERVER_OPTION_EXPLICIT_VHOSTS |
-		    LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
+			   LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT,
 		.foreign_loops = loops,
 		.event_lib_custom = &glue_evlib,
 		.fd_limit_per_thread = options->fds_max,
@@ -312,8 +314,8 @@ context_open(struct glue *glue, const struct glue_options *options)
 }
 
 int
-glue_open(es_loop *loop, const struct glue_options *options,
-    struct glue **ret_glue)
+glue_open(
+    es_loop *loop, const struct glue_options *options, struct glue **ret_glue)
 {
 	struct glue *glue;
 	int error;
@@ -360,6 +362,12 @@ glue_close(struct glue *glue)
 	memory_free(glue);
 }
 
+void
+glue_on_loop(const struct glue *glue)
+{
+	es_loop_assert(glue->loop);
+}
+
 struct lws_context *
 glue_context(struct glue *glue)
 {
@@ -385,7 +393,7 @@ glue_before_poll(struct glue *glue, es_usec *wait)
 	const int ms = lws_service_adjust_timeout(glue->context, most_ms, 0);
 
 	assert(ms >= 0);
-	if (ms < most_ms && *wait > ES_MS(ms))
+	if (ms<most_ms && * wait> ES_MS(ms))
 		*wait = ES_MS(ms);
 }
 

@@ -33,17 +33,18 @@ struct lws_vhost;
 #define GLUE_READS_PER_ITERATION_MAX 64
 
 struct glue_options {
-	unsigned fds_max;	 /* descriptors, of the process: RLIMIT_NOFILE */
-	unsigned heads_max;	 /* requests being read at once */
+	unsigned fds_max; /* descriptors, of the process: RLIMIT_NOFILE */
+	unsigned heads_max; /* requests being read at once */
 	unsigned head_bytes_max; /* of one request */
 	unsigned request_timeout_s; /* the library's own, behind ours */
 	bool client_only;
 };
 
 struct glue_stats {
-	uint64_t reads, reads_repeated;	   /* of descriptors */
-	uint64_t write_waits;		   /* times a socket was full */
-	uint64_t writes_short, bytes_kept; /* of a frame, copied by the library */
+	uint64_t reads, reads_repeated; /* of descriptors */
+	uint64_t write_waits; /* times a socket was full */
+	uint64_t writes_short,
+	    bytes_kept; /* of a frame, copied by the library */
 };
 
 /*
@@ -55,6 +56,9 @@ int glue_open(es_loop *loop, const struct glue_options *options,
 
 /* Every connection is closed and its callbacks have run when this returns. */
 void glue_close(struct glue *glue) LOOP_THREAD; /* NULL: no-op */
+
+/* First in every callback from libwebsockets: it runs on the loop's thread. */
+void glue_on_loop(const struct glue *glue) PROVES_LOOP;
 
 struct lws_context *glue_context(struct glue *glue);
 es_loop *glue_loop(struct glue *glue);
@@ -102,8 +106,8 @@ void glue_resume_reading(struct glue *glue, int fd) LOOP_THREAD;
  */
 void glue_hold(struct glue *glue, int fd) LOOP_THREAD;
 void glue_release(struct glue *glue, int fd) LOOP_THREAD;
-void glue_wants(struct glue *glue, int fd, bool *ret_read, bool *ret_write)
-    LOOP_THREAD;
+void glue_wants(
+    struct glue *glue, int fd, bool *ret_read, bool *ret_write) LOOP_THREAD;
 
 /* True inside callbacks that stem from bytes (or the end) of the peer. */
 bool glue_serving_read(const struct glue *glue);

@@ -24,8 +24,8 @@
 static int
 write_raw(struct lws *wsi, const uint8_t *data, size_t len)
 {
-	return lws_write(wsi, (unsigned char *)(uintptr_t)data, len,
-	    LWS_WRITE_RAW);
+	return lws_write(
+	    wsi, (unsigned char *)(uintptr_t)data, len, LWS_WRITE_RAW);
 }
 
 /* Bytes up to the end of the frame in which `sent` lies; sent if between. */
@@ -41,11 +41,10 @@ frame_end(const uint8_t *data, size_t len, size_t sent)
 }
 
 static int64_t
-write_plain(struct lws *wsi, const uint8_t *data, size_t len,
-    bool *ret_blocked)
+write_plain(struct lws *wsi, const uint8_t *data, size_t len, bool *ret_blocked)
 {
-	const ssize_t n = send(lws_get_socket_fd(wsi), data, len,
-	    MSG_NOSIGNAL | MSG_DONTWAIT);
+	const ssize_t n = send(
+	    lws_get_socket_fd(wsi), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 	size_t sent = n < 0 ? 0 : (size_t)n, end;
 
 	*ret_blocked = false;
@@ -67,15 +66,14 @@ write_plain(struct lws *wsi, const uint8_t *data, size_t len,
 }
 
 static int64_t
-write_tls(struct lws *wsi, const uint8_t *data, size_t len,
-    bool *ret_blocked)
+write_tls(struct lws *wsi, const uint8_t *data, size_t len, bool *ret_blocked)
 {
 	size_t done = 0;
 
 	*ret_blocked = false;
 	while (done < len) {
-		size_t piece = frame_whole_bytes(data + done, len - done,
-		    TLS_PIECE_BYTES);
+		size_t piece =
+		    frame_whole_bytes(data + done, len - done, TLS_PIECE_BYTES);
 
 		assert(piece > 0);
 		if (write_raw(wsi, data + done, piece) < 0)
@@ -91,8 +89,7 @@ write_tls(struct lws *wsi, const uint8_t *data, size_t len,
 }
 
 int64_t
-glue_write(struct lws *wsi, const uint8_t *data, size_t len,
-    bool *ret_blocked)
+glue_write(struct lws *wsi, const uint8_t *data, size_t len, bool *ret_blocked)
 {
 	assert(len > 0);
 	if (lws_partial_buffered(wsi)) { /* then it asked for POLLOUT itself */

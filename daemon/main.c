@@ -1,0 +1,400 @@
+/*
+ * earshotd: arguments, start order, signals, and the order of the end.
+ *
+ * The happy path: read and check the configuration -> log writer -> two loops,
+ * one executor -> on the net loop: hub, glue, listeners, feeds -> READY=1 ->
+ * the main loop runs until the drain stops it -> executors, net loop, main
+ * loop, log, in that order -> exit 0.
+ *
+ * What can go wrong: exit 1 for the configuration, every fault told; 2 for
+ * what cannot be started; 3 when the drain was forced (daemon/drain.c).
+ */
+
+#include "daemon/base/log.h"
+#include "daemon/daemon.h"
+#include "systemd/notify.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define EXIT_CONFIGURATION 1
+#define EXIT_START 2
+#define EXIT_FORCED 3
+#define FDS_RESERVE 256 /* feeds, files, pipes beside the connections */
+#define NET_SLOW_US ES_MS(20)
+
+#ifndef EARSHOT_VERSION
+#define EARSHOT_VERSION "0.1.0"
+#endif
+
+static const char *arg_conf = "/etc/earshot/earshot.conf";
+static bool arg_check, arg_limits;
+
+static void
+usage(FILE *out)
+{
+	(void)fputs(
+	    "earshotd [-c FILE] [--check] [--limits] [--version] [--help]\n"
+	    "\n"
+	    "  -c, --config FILE  read FILE and FILE's .d folder\n"
+	    "                     (/etc/earshot/earshot.conf)\n"
+	    "      --check        tell every fault of the configuration, end\n"
+	    "      --limits       print every limit and what happens there, "
+	    "end\n"
+	    "      --version      print the version, end\n"
+	    "\n"
+	    "Runs in the foreground. SIGTERM and SIGINT drain, a second one\n"
+	    "hurries. Exit: 0 clean, 1 configuration, 2 could not start,\n"
+	    "3 drain forced. See earshotd(8), earshot.conf(5).\n",
+	    out);
+}
+
+/* 0: go on; else the exit code plus 1. */
+static int
+parse_arguments(int argc, char **argv)
+{
+	enum { CHECK = 256, LIMITS, VERSION };
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, CHECK },
+		{ "limits", no_argument, NULL, LIMITS },
+		{ "version", no_argument, NULL, VERSION },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
+	};
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1)
+		switch (option) {
+		case 'c':
+			arg_conf = optarg;
+			break;
+		case CHECK:
+			arg_check = true;
+			break;
+		case LIMITS:
+			arg_limits = true;
+			break;
+		case VERSION:
+			(void)puts("earshotd " EARSHOT_VERSION);
+			return EXIT_SUCCESS + 1;
+		case 'h':
+			usage(stdout);
+			return EXIT_SUCCESS + 1;
+		default:
+			usage(stderr);
+			return EXIT_CONFIGURATION + 1;
+		}
+	if (optind == argc)
+		return 0;
+	(void)fprintf(
+	    stderr, "earshotd: %s: expected no argument\n", argv[optind]);
+	return EXIT_CONFIGURATION + 1;
+}
+
+static void
+on_fault(const char *text, void *arg)
+{
+	(void)arg;
+	log_error("%s", text);
+}
+
+static struct conf *
+load(void)
+{
+	struct conf *conf = conf_new();
+	int files, whole;
+
+	if (conf == NULL)
+		return NULL;
+	files = conf_read_files(conf, arg_conf, on_fault, NULL);
+	whole = files < 0 ? files : conf_finish(conf, on_fault, NULL);
+	if (files == 0 && whole == 0)
+		return conf;
+	if (files < 0 || whole < 0)
+		log_error("configuration: out of memory");
+	conf_free(conf);
+	return NULL;
+}
+
+static void
+put_limit(const char *line, void *arg)
+{
+	(void)fprintf(arg, "%s\n", line);
+}
+
+/* What a connection and everything else may take; the limit is raised. */
+static unsigned
+raise_descriptors(const struct conf *conf)
+{
+	const rlim_t wanted =
+	    (rlim_t)conf->limits.connections_max + FDS_RESERVE;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	if (limit.rlim_cur < wanted) {
+		limit.rlim_cur =
+		    wanted < limit.rlim_max ? wanted : limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* told below */
+	}
+	if (limit.rlim_cur < wanted)
+		log_warn("limits.connections_max = %" PRId64 " needs %" PRIu64
+			 " descriptors, there are %" PRIu64 " (LimitNOFILE=)",
+		    conf->limits.connections_max, (uint64_t)wanted,
+		    (uint64_t)limit.rlim_cur);
+	return limit.rlim_cur < wanted ? (unsigned)limit.rlim_cur
+				       : (unsigned)wanted;
+}
+
+static void
+on_term(int signo, const struct signalfd_siginfo *info, void *arg)
+{
+	(void)signo;
+	(void)info;
+	drain_on_signal(arg);
+}
+
+static void
+on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
+{
+	(void)signo;
+	(void)info;
+	(void)arg;
+	log_warn("SIGHUP: this version does not reload; restart it");
+}
+
+static void
+log_state(void *arg)
+{
+	struct daemon *daemon = arg;
+	struct net_status status;
+
+	es_loop_assert(daemon->net_loop);
+	net_status(daemon->net, &status);
+	log_info("state: %" PRIu64 " connections, %" PRIu64
+		 " consumers, %" PRIu64 " channels, %" PRIu64 " messages out",
+	    status.connections, status.consumers, status.channels,
+	    status.messages_out);
+}
+
+static void
+on_usr1(int signo, const struct signalfd_siginfo *info, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	(void)signo;
+	(void)info;
+	if (es_call_soon(
+		daemon->net_loop, "state", log_state, daemon, NULL, NULL) < 0)
+		log_warn("state: the net loop is closed");
+}
+
+static int
+add_signals(struct daemon *daemon)
+{
+	static const struct {
+		int signo;
+		es_signal_fn fn;
+	} signals[] = { { SIGTERM, on_term }, { SIGINT, on_term },
+		{ SIGHUP, on_hup }, { SIGUSR1, on_usr1 } };
+	size_t i;
+	int error = 0;
+
+	for (i = 0; i < sizeof(signals) / sizeof(*signals) && error == 0; i++)
+		error = es_add_signal_handler(
+		    daemon->main_loop, signals[i].signo, signals[i].fn, daemon);
+	return error;
+}
+
+struct feed_page {
+	struct buffer *out;
+	int error;
+};
+
+static void
+put_feed(const struct feed_stats *feed, void *arg)
+{
+	struct feed_page *page = arg;
+
+	if (page->error == 0)
+		page->error = buffer_printf(page->out, SIZE_MAX / 2,
+		    "earshot_feed_up{feed=\"%s\",kind=\"%s\"} %d\n"
+		    "earshot_feed_messages_total{feed=\"%s\"} %" PRIu64 "\n"
+		    "earshot_feed_bytes_total{feed=\"%s\"} %" PRIu64 "\n"
+		    "earshot_feed_restarts_total{feed=\"%s\"} %" PRIu64 "\n"
+		    "earshot_feed_lines_cut_total{feed=\"%s\"} %" PRIu64 "\n"
+		    "earshot_feed_refused_total{feed=\"%s\"} %" PRIu64 "\n",
+		    feed->name, feed->kind, strcmp(feed->state, "running") == 0,
+		    feed->name, feed->messages, feed->name, feed->bytes,
+		    feed->name, feed->restarts, feed->name, feed->lines_cut,
+		    feed->name, feed->lines_refused);
+}
+
+static int
+put_feeds(struct buffer *out, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct feed_page page = { .out = out };
+
+	es_loop_assert(daemon->net_loop);
+	feeds_each(daemon->feeds, put_feed, &page);
+	return page.error;
+}
+
+/* On the net loop; what fails is told through daemon->fault. */
+static int
+open_on_net(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+	int error;
+
+	(void)ret;
+	es_loop_assert(daemon->net_loop);
+	error = net_open(daemon->conf, daemon->net_loop, daemon->fds_max,
+	    &daemon->net, &daemon->fault);
+	if (error < 0)
+		return error;
+	error = net_listen(daemon->net, &daemon->fault);
+	if (error < 0)
+		return error;
+	(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
+	    "feeds: out of memory");
+	error = feeds_start(daemon->conf, net_hub(daemon->net),
+	    daemon->net_loop, daemon->sys, &daemon->feeds);
+	if (error == 0)
+		net_add_metrics(daemon->net, put_feeds, daemon);
+	return error;
+}
+
+static int
+close_on_net(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+
+	(void)ret;
+	es_loop_assert(daemon->net_loop);
+	feeds_free(daemon->feeds);
+	net_close(daemon->net);
+	return 0;
+}
+
+static int
+run_on_net(struct daemon *daemon, const char *name, es_body_fn fn)
+{
+	es_future *f;
+	const int error =
+	    es_loop_invoke(daemon->net_loop, name, fn, daemon, NULL, &f);
+
+	if (error < 0)
+		return error;
+	return es_await_take(f, ES_FOREVER, NULL);
+}
+
+static int
+start_threads(struct daemon *daemon)
+{
+	int error;
+
+	error = es_loop_new(&daemon->main_loop,
+	    &(es_loop_opts){ .name = "main", .slow = NET_SLOW_US });
+	if (error == 0)
+		error = es_loop_new(&daemon->net_loop,
+		    &(es_loop_opts){ .name = "net", .slow = NET_SLOW_US });
+	if (error == 0)
+		error = es_executor_new(&daemon->sys,
+		    &(es_executor_opts){ .name = "sys", .threads = 2 });
+	if (error == 0)
+		error = add_signals(daemon);
+	if (error == 0)
+		error =
+		    es_loop_thread_start(daemon->net_loop, &daemon->net_thread);
+	if (error < 0)
+		(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
+		    "threads: %s", strerror(-error));
+	return error;
+}
+
+/* Workers may wait for what only the net loop settles: they end first. */
+static int
+stop_threads(struct daemon *daemon)
+{
+	int left = es_executor_shutdown(daemon->sys, ES_EXEC_CANCEL, ES_S(2));
+
+	if (daemon->net_thread != NULL) {
+		if (run_on_net(daemon, "close", close_on_net) < 0)
+			left++;
+		left += es_loop_thread_stop(daemon->net_thread, ES_S(1)) != 0;
+	}
+	if (daemon->main_loop != NULL)
+		left += es_loop_close(daemon->main_loop, 0) != 0;
+	es_loop_unref(daemon->net_loop);
+	es_loop_unref(daemon->main_loop);
+	return left;
+}
+
+static int
+serve(struct daemon *daemon)
+{
+	int error;
+
+	if (start_threads(daemon) < 0 ||
+	    run_on_net(daemon, "open", open_on_net) < 0 ||
+	    heartbeat_start(daemon) < 0) {
+		log_error("%s", daemon->fault.text);
+		(void)notify_errno(EINVAL, "%s", daemon->fault.text);
+		(void)stop_threads(daemon); /* it has failed already */
+		return daemon->fault.configuration ? EXIT_CONFIGURATION
+						   : EXIT_START;
+	}
+	(void)notify_ready("listening");
+	log_info("ready");
+	error = es_loop_run(daemon->main_loop);
+	heartbeat_stop(daemon);
+	drain_fini(daemon);
+	if (stop_threads(daemon) > 0) {
+		log_error("threads are left behind, blocked");
+		log_stop(ES_S(1));
+		_exit(EXIT_FORCED);
+	}
+	return error < 0 ? EXIT_START : drain_exit_code(daemon);
+}
+
+int
+main(int argc, char **argv)
+{
+	static const int signals[] = { SIGTERM, SIGINT, SIGHUP, SIGUSR1, 0 };
+	struct daemon daemon = { .fault = { .text = "could not start" } };
+	int code = parse_arguments(argc, argv);
+
+	if (code != 0)
+		return code - 1;
+	daemon.conf = load();
+	if (daemon.conf == NULL)
+		return EXIT_CONFIGURATION;
+	if (arg_limits)
+		conf_print_limits(daemon.conf, put_limit, stdout);
+	if (arg_check || arg_limits) {
+		conf_free(daemon.conf);
+		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_START;
+	}
+	log_set_level((enum log_level)daemon.conf->log_level);
+	if (es_signals_block(signals) < 0 || log_start() < 0) {
+		log_error("signals or log writer: cannot start");
+		conf_free(daemon.conf);
+		return EXIT_START;
+	}
+	daemon.fds_max = raise_descriptors(daemon.conf);
+	code = serve(&daemon);
+	log_info("exit %d", code);
+	log_stop(ES_S(1));
+	conf_free(daemon.conf);
+	return code;
+}

@@ -1,0 +1,175 @@
+/*
+ * The connections' part of a drain: every consumer gets all there is, then
+ * 1001 with a hint when to come back, paced; see daemon/drain.c for the whole.
+ *
+ * The happy path: net_stop_intake() -> net_drain() -> a tick every
+ * DRAIN_TICK_US closes those whose cursor is at its end, as many as
+ * close_rate allows -> their close or end of file comes -> the last one
+ * gone: done().
+ *
+ * What can go wrong:
+ * - a consumer does not read: net_force() cuts and counts it, and says what
+ *   it lacked;
+ * - an answer without end: a request still being read is cut by net_force()
+ *   as well, idle connections end at once.
+ */
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/net/net_internal.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+
+#define DRAIN_TICK_US ES_MS(10)
+
+static void on_tick(void *arg);
+
+/* Connections that carry no consumer owe nobody anything. */
+static void
+end_idle(struct net *net) LOOP_THREAD
+{
+	LIST_EACH_SAFE(node, next, &net->conns)
+	{
+		struct conn *conn = LIST_ENTRY(node, struct conn, node);
+
+		if (!conn->cut &&
+		    (conn->state == CONN_IDLE || conn->state == CONN_HANDSHAKE))
+			conn_cut(conn);
+	}
+}
+
+void
+net_stop_intake(struct net *net)
+{
+	if (net->closing)
+		return;
+	net->closing = true;
+	listeners_close(net);
+	hub_close_intake(net->hub);
+	end_idle(net);
+}
+
+/* Spread evenly, so that they do not all come back at once. */
+static unsigned
+retry_after_ms(const struct net *net)
+{
+	const int64_t spread = net->conf->drain_retry_spread_us / ES_MS(1);
+
+	return spread > 0 ? (unsigned)(random() % (spread + 1)) : 0;
+}
+
+static void
+close_consumer(struct conn *conn) LOOP_THREAD
+{
+	hub_unsubscribe(conn->net->hub, &conn->consumer);
+	conn_close(conn, 1001, "shutdown retry_after_ms=%u",
+	    retry_after_ms(conn->net));
+}
+
+static void
+close_some(struct net *net) LOOP_THREAD
+{
+	const int64_t cost_us = LIMITS_S / net->conf->drain_close_rate;
+	LIST_EACH_SAFE(node, next, &net->conns)
+	{
+		struct conn *conn = LIST_ENTRY(node, struct conn, node);
+
+		if (net->drain.budget_us <= 0)
+			return;
+		if (conn->state != CONN_WS || conn->close_code != 0 ||
+		    conn->peer_closed || conn->cut)
+			continue;
+		if (!hub_consumer_at_end(&conn->consumer))
+			continue;
+		close_consumer(conn);
+		net->drain.budget_us -= cost_us;
+	}
+}
+
+static void
+finish(struct net *net)
+{
+	net->drain.running = false;
+	net->drain.done(&net->drain.result, net->drain.arg);
+}
+
+static void
+on_tick(void *arg)
+{
+	struct net *net = arg;
+
+	glue_on_loop(net->glue);
+	es_call_unref(net->drain.tick);
+	net->drain.tick = NULL;
+	if (net->conn_count == 0) {
+		finish(net);
+		return;
+	}
+	net->drain.budget_us += DRAIN_TICK_US;
+	if (net->drain.budget_us > DRAIN_TICK_US)
+		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
+	close_some(net);
+	end_idle(net);
+	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
+		NULL, &net->drain.tick) < 0)
+		net_force(net); /* no memory for a timer: end it here */
+}
+
+void
+net_drain(struct net *net,
+    void (*done)(const struct net_drained *drained, void *arg), void *arg)
+{
+	assert(net->closing);
+	assert(!net->drain.running);
+	net->drain.running = true;
+	net->drain.done = done;
+	net->drain.arg = arg;
+	net->drain.budget_us = 0;
+	if (es_call_soon(net->loop, "drain tick", on_tick, net, NULL,
+		&net->drain.tick) < 0)
+		net_force(net);
+}
+
+/* What was written counts; what the kernel still has is the peer's to read. */
+void
+net_force(struct net *net)
+{
+	net->drain.forced = true;
+	LIST_EACH_SAFE(node, next, &net->conns)
+	{
+		struct conn *conn = LIST_ENTRY(node, struct conn, node);
+
+		if (conn->cut)
+			continue;
+		if (conn->state == CONN_WS)
+			log_info("conn=%u.%u channel=%s cut, lacks %" PRId64
+				 " messages%s",
+			    conn->slot, conn->generation,
+			    conn->consumer.channel != NULL
+				? hub_consumer_channel(&conn->consumer)
+				: "-",
+			    hub_consumer_lag(&conn->consumer),
+			    conn->close_sent ? ", did not answer the close"
+					     : "");
+		conn_cut(conn);
+	}
+}
+
+/* Called once for each connection that goes, before it is freed. */
+void
+drain_conn_gone(struct conn *conn)
+{
+	struct net_drained *result = &conn->net->drain.result;
+
+	if (!conn->net->closing || conn->state != CONN_WS)
+		return;
+	if (!conn->cut && (conn->peer_closed || conn->close_sent)) {
+		result->delivered++;
+		return;
+	}
+	result->forced++;
+	result->messages_undelivered +=
+	    (uint64_t)hub_consumer_lag(&conn->consumer);
+}

@@ -1,0 +1,310 @@
+/*
+ * HTTP/1.1: which request goes where, and how answers are written.
+ *
+ * The happy path: LWS_CALLBACK_HTTP -> http_on_request() finds the route ->
+ * the route answers at once, or (publish.c) after the body -> http_end()
+ * makes the connection ready for the next request.
+ *
+ * What can go wrong: unknown path 404, wrong method 405 with Allow, a request
+ * that may not be 403; each with {"error":{"code","message"}}.  An answer
+ * given before the body was read lets the library discard the body.
+ */
+
+#include "daemon/net/net_internal.h"
+#include "proto/json.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+#define HEADERS_BYTES 2048
+#define ERROR_BYTES 512
+
+typedef int (*route_fn)(struct conn *conn);
+
+static int on_root(struct conn *conn);
+static int on_healthz(struct conn *conn);
+static int on_readyz(struct conn *conn);
+static int on_ws_without_upgrade(struct conn *conn);
+
+/* `*` in a path stands for a channel's name. */
+static const struct route {
+	const char *path;
+	bool get, post;
+	route_fn fn; /* GET, HEAD */
+	int (*channel_fn)(struct conn *, const char *channel); /* POST */
+} routes[] = {
+	{ "/", .get = true, .fn = on_root },
+	{ "/healthz", .get = true, .fn = on_healthz },
+	{ "/readyz", .get = true, .fn = on_readyz },
+	{ "/metrics", .get = true, .fn = metrics_answer },
+	{ "/ws/*", .get = true, .fn = on_ws_without_upgrade },
+	{ "/channels/*/messages", .post = true, .channel_fn = publish_begin },
+};
+
+/* The value of a header in out with its NUL; its length, or -1. */
+int
+http_header(
+    struct conn *conn, enum lws_token_indexes token, char *out, size_t out_size)
+{
+	out[0] = '\0';
+	if (lws_hdr_total_length(conn->wsi, token) == 0)
+		return -1;
+	return lws_hdr_copy(conn->wsi, out, (int)out_size, token);
+}
+
+static bool
+origin_matches(const char *wanted, const char *origin)
+{
+	const char *host = strstr(origin, "://");
+
+	if (strcmp(wanted, "*") == 0 || strcasecmp(wanted, origin) == 0)
+		return true;
+	return host != NULL && strcasecmp(wanted, host + 3) == 0;
+}
+
+/*
+ * Browsers say where a page came from, other programs say nothing: the check
+ * is for browsers (RFC 6455 section 10.2).
+ */
+bool
+http_origin_allowed(struct conn *conn)
+{
+	const struct conf_list *origins = &conn->listener->conf->origins;
+	char origin[512], host[512];
+	size_t i;
+
+	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_ORIGIN) == 0)
+		return true;
+	if (http_header(conn, WSI_TOKEN_ORIGIN, origin, sizeof(origin)) < 0)
+		return false;
+	for (i = 0; i < origins->count; i++)
+		if (origin_matches(origins->items[i], origin))
+			return true;
+	if (origins->count > 0 ||
+	    http_header(conn, WSI_TOKEN_HOST, host, sizeof(host)) <= 0)
+		return false;
+	return origin_matches(host, origin);
+}
+
+static bool
+is_head(struct conn *conn)
+{
+	return lws_hdr_total_length(conn->wsi, WSI_TOKEN_HEAD_URI) > 0;
+}
+
+static int
+write_headers(struct conn *conn, const struct answer *answer)
+{
+	unsigned char buffer[LWS_PRE + HEADERS_BYTES];
+	unsigned char *start = buffer + LWS_PRE, *p = start;
+	unsigned char *end = buffer + sizeof(buffer);
+	const char *type =
+	    answer->type != NULL ? answer->type : "application/json";
+	const size_t extra =
+	    answer->headers != NULL ? strlen(answer->headers) : 0;
+
+	if (lws_add_http_common_headers(
+		conn->wsi, answer->status, type, answer->len, &p, end) != 0)
+		return -1;
+	if (extra > (size_t)(end - p))
+		return -1;
+	if (extra > 0)
+		memcpy(p, answer->headers, extra);
+	p += extra;
+	return lws_finalize_write_http_header(conn->wsi, start, &p, end);
+}
+
+/* 0, or -1: the connection is of no more use. */
+static int
+write_answer(struct conn *conn, const struct answer *answer)
+{
+	assert(answer->status >= 100);
+	assert(answer->body != NULL || answer->len == 0);
+	if (write_headers(conn, answer) != 0)
+		return -1;
+	if (answer->len == 0 || is_head(conn))
+		return 0;
+	if (lws_write(conn->wsi, (unsigned char *)(uintptr_t)answer->body,
+		answer->len, LWS_WRITE_HTTP_FINAL) < 0)
+		return -1;
+	return 0;
+}
+
+/*
+ * For upgrades that are refused: > 0 tells the library that the request has
+ * been answered, < 0 to hang up.
+ */
+int
+http_answer(struct conn *conn, const struct answer *answer)
+{
+	if (write_answer(conn, answer) < 0)
+		return -1;
+	conn_set_state(conn, CONN_IDLE);
+	conn_set_deadline(conn, conn->net->conf->limits.keepalive_timeout);
+	listeners_resume(conn->net);
+	return 1;
+}
+
+int
+http_end(struct conn *conn, int result)
+{
+	if (result < 0 || conn->net->closing)
+		return -1;
+	return lws_http_transaction_completed(conn->wsi) != 0 ? -1 : 0;
+}
+
+int
+http_error(
+    struct conn *conn, unsigned status, const char *code, const char *fmt, ...)
+{
+	char message[ERROR_BYTES / 2], body[ERROR_BYTES];
+	size_t len;
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(message, sizeof(message), fmt, args); /* our texts */
+	va_end(args);
+	len = (size_t)snprintf(body, sizeof(body),
+	    "{\"error\":{\"code\":\"%s\",\"message\":", code);
+	len += json_put_string(
+	    body + len, sizeof(body) - len, message, strlen(message));
+	assert(len + sizeof("}}\n") <= sizeof(body));
+	len += (size_t)snprintf(body + len, sizeof(body) - len, "}}\n");
+	conn->net->counts.refused_requests++;
+	return http_answer(
+	    conn, &(struct answer){ .status = status,
+		      .headers = status == 503 ? "Retry-After: 1\r\n" : NULL,
+		      .body = body,
+		      .len = len });
+}
+
+static int
+answer_text(struct conn *conn, unsigned status, const char *text) LOOP_THREAD
+{
+	return http_answer(conn, &(struct answer){ .status = status,
+				     .type = "text/plain; charset=utf-8",
+				     .body = text,
+				     .len = strlen(text) });
+}
+
+static int
+on_root(struct conn *conn) LOOP_THREAD
+{
+	return answer_text(conn, 200,
+	    "earshot: what happens here, heard by every WebSocket in earshot\n"
+	    "\n"
+	    "listen   GET  /ws/CHANNEL            (WebSocket)\n"
+	    "              ?from=oldest | -N | EPOCH:OFFSET\n"
+	    "publish  POST /channels/CHANNEL/messages\n"
+	    "              text/* is text, application/json is JSON, else "
+	    "binary;\n"
+	    "              ?split=lines or application/x-ndjson: a message a "
+	    "line\n"
+	    "observe  GET  /healthz /readyz /metrics\n"
+	    "\n"
+	    "earshot sub CHANNEL, earshot pub CHANNEL do both from a shell\n");
+}
+
+/* Answered by the net loop: that it comes means the data path moves. */
+static int
+on_healthz(struct conn *conn) LOOP_THREAD
+{
+	return answer_text(conn, 200, "ok\n");
+}
+
+static int
+on_readyz(struct conn *conn) LOOP_THREAD
+{
+	if (conn->net->closing)
+		return answer_text(conn, 503, "closing\n");
+	return answer_text(conn, 200, "ready\n");
+}
+
+static int
+on_ws_without_upgrade(struct conn *conn) LOOP_THREAD
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"upgrade_required\",\"message\":"
+	    "\"expected a WebSocket upgrade\"}}\n";
+
+	return http_answer(conn, &(struct answer){ .status = 426,
+				     .headers = "Upgrade: websocket\r\n",
+				     .body = body,
+				     .len = sizeof(body) - 1 });
+}
+
+/* Does the path match, and which channel does it name? */
+static bool
+route_matches(const struct route *route, const char *uri, size_t len,
+    char channel[static CHANNEL_NAME_MAX + 2])
+{
+	const char *star = strchr(route->path, '*');
+	size_t before, after, middle;
+
+	channel[0] = '\0';
+	if (star == NULL)
+		return strlen(route->path) == len &&
+		       memcmp(route->path, uri, len) == 0;
+	before = (size_t)(star - route->path);
+	after = strlen(star + 1);
+	if (len <= before + after || memcmp(uri, route->path, before) != 0 ||
+	    memcmp(uri + len - after, star + 1, after) != 0)
+		return false;
+	middle = len - before - after;
+	if (memchr(uri + before, '/', middle) != NULL)
+		return false;
+	if (middle > CHANNEL_NAME_MAX + 1) /* invalid, and still told so */
+		middle = CHANNEL_NAME_MAX + 1;
+	memcpy(channel, uri + before, middle);
+	channel[middle] = '\0';
+	return true;
+}
+
+static int
+dispatch(struct conn *conn, const struct route *route, int method,
+    const char *channel) LOOP_THREAD
+{
+	static const char *const allow[] = { "Allow: GET, HEAD\r\n",
+		"Allow: POST\r\n" };
+	const bool get = method == LWSHUMETH_GET || method == LWSHUMETH_HEAD;
+	static const char body[] =
+	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
+	    "\"the Allow header names the methods\"}}\n";
+
+	if (get && route->get)
+		return http_end(conn, route->fn(conn));
+	if (method == LWSHUMETH_POST && route->post)
+		return route->channel_fn(conn, channel);
+	conn->net->counts.refused_requests++;
+	return http_end(
+	    conn, http_answer(conn, &(struct answer){ .status = 405,
+					.headers = allow[route->post],
+					.body = body,
+					.len = sizeof(body) - 1 }));
+}
+
+int
+http_on_request(struct conn *conn)
+{
+	char channel[CHANNEL_NAME_MAX + 2];
+	char *uri;
+	int len;
+	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
+	size_t i;
+
+	conn->net->counts.requests++;
+	conn_set_state(conn, CONN_REQUEST);
+	conn_set_deadline(conn, conn->net->conf->limits.request_timeout);
+	listeners_resume(conn->net);
+	if (method < 0)
+		return -1;
+	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
+		if (route_matches(&routes[i], uri, (size_t)len, channel))
+			return dispatch(conn, &routes[i], method, channel);
+	return http_end(conn,
+	    http_error(conn, 404, "not_found", "GET / says what is here"));
+}

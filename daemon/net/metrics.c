@@ -1,0 +1,284 @@
+/*
+ * GET /metrics: Prometheus text, written afresh from the counters.
+ *
+ * To add a metric: a line in the table of its struct below.  Names end in
+ * _total where they only grow, in _bytes or _seconds where they have a unit.
+ */
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/net/net_internal.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#define METRICS_BYTES_MAX (64 * (size_t)LIMITS_MIB)
+
+struct page {
+	struct buffer out;
+	int error; /* the first one; nothing is written after it */
+};
+
+struct metric {
+	const char *name, *type, *help;
+	size_t offset; /* of a uint64_t in its struct */
+};
+
+static void
+put_head(
+    struct page *page, const char *name, const char *type, const char *help)
+{
+	if (page->error == 0)
+		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		    "# HELP earshot_%s %s\n# TYPE earshot_%s %s\n", name, help,
+		    name, type);
+}
+
+static void
+put(struct page *page, const char *name, const char *type, const char *help,
+    uint64_t value)
+{
+	put_head(page, name, type, help);
+	if (page->error == 0)
+		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		    "earshot_%s %" PRIu64 "\n", name, value);
+}
+
+static void
+put_table(struct page *page, const struct metric *table, size_t count,
+    const void *values)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		put(page, table[i].name, table[i].type, table[i].help,
+		    *(const uint64_t *)((const char *)values +
+					table[i].offset));
+}
+
+#define PUT_TABLE(page, table, values)                                         \
+	put_table(page, table, sizeof(table) / sizeof(*(table)), values)
+#define COUNTER(type, field, name, help)                                       \
+	{                                                                      \
+		name, "counter", help, offsetof(type, field)                   \
+	}
+
+static const struct metric hub_metrics[] = {
+#define HUB(field, name, help) COUNTER(struct hub_counts, field, name, help)
+	HUB(messages_in, "messages_in_total", "messages published"),
+	HUB(bytes_in, "bytes_in_total", "payload bytes published"),
+	HUB(messages_out, "messages_out_total",
+	    "messages written to consumers"),
+	HUB(bytes_out, "bytes_out_total", "bytes written to consumers"),
+	HUB(overruns, "overruns_total", "consumers overtaken by retention"),
+	HUB(messages_skipped, "messages_skipped_total",
+	    "messages that overtaken consumers lack"),
+	HUB(refused_rights, "refused_rights_total",
+	    "subscribes and publishes without the right"),
+	HUB(refused_closing, "refused_closing_total",
+	    "refused because the server is closing"),
+	HUB(refused_channels, "refused_channels_total",
+	    "limit channels_max reached"),
+	HUB(refused_tapes_bytes, "refused_tapes_bytes_total",
+	    "limit tapes_bytes_max reached"),
+	HUB(refused_message_bytes, "refused_message_bytes_total",
+	    "limit message_bytes_max reached"),
+	HUB(refused_payload, "refused_payload_total",
+	    "text that is not UTF-8, JSON that is not JSON"),
+	HUB(flushes, "flushes_total", "flushes of the hub"),
+	HUB(flushes_cut, "flushes_cut_total",
+	    "limit flushes_per_iteration_max reached"),
+#undef HUB
+};
+
+static const struct metric net_metrics[] = {
+#define NET(field, name, help) COUNTER(struct net_counts, field, name, help)
+	NET(accepted, "connections_accepted_total", "connections accepted"),
+	NET(closed, "connections_closed_total", "connections gone"),
+	NET(upgrades, "upgrades_total", "WebSocket upgrades"),
+	NET(requests, "requests_total", "HTTP requests, upgrades included"),
+	NET(closes, "closes_total", "closes begun by the server"),
+	NET(refused_connections, "refused_connections_total",
+	    "limit connections_max reached"),
+	NET(refused_heads, "refused_heads_total",
+	    "limit heads_max reached, accepting paused"),
+	NET(refused_intake, "refused_intake_total",
+	    "limit intake_bytes_max reached"),
+	NET(refused_bodies, "refused_bodies_total",
+	    "limit body_bytes_max reached"),
+	NET(refused_origin, "refused_origin_total", "wrong Origin"),
+	NET(refused_requests, "refused_requests_total",
+	    "requests answered with an error"),
+	NET(accept_errors, "accept_errors_total",
+	    "accept failed, accepting paused"),
+	NET(accepts_cut, "accepts_cut_total",
+	    "limit accepts_per_iteration_max reached"),
+	NET(timeouts_handshake, "timeouts_handshake_total",
+	    "limit handshake_timeout reached"),
+	NET(timeouts_request, "timeouts_request_total",
+	    "limit request_timeout reached"),
+	NET(timeouts_keepalive, "timeouts_keepalive_total",
+	    "limit keepalive_timeout reached"),
+	NET(timeouts_close, "timeouts_close_total",
+	    "limit close_timeout reached"),
+#undef NET
+};
+
+static const struct metric glue_metrics[] = {
+#define GLUE(field, name, help) COUNTER(struct glue_stats, field, name, help)
+	GLUE(reads, "reads_total", "descriptors served because readable"),
+	GLUE(reads_repeated, "reads_repeated_total",
+	    "further reads of one descriptor in one iteration"),
+	GLUE(write_waits, "write_waits_total",
+	    "times a socket was waited for to take more"),
+	GLUE(writes_short, "writes_short_total", "frames cut by a full socket"),
+	GLUE(bytes_kept, "write_bytes_kept_total",
+	    "bytes copied because a frame was cut"),
+#undef GLUE
+};
+
+static void
+put_loop(struct page *page, es_loop *loop)
+{
+	es_loop_stats stats;
+
+	es_loop_get_stats(loop, &stats);
+	put(page, "loop_iterations_total", "counter",
+	    "iterations of the net loop", stats.iterations);
+	put(page, "loop_calls_total", "counter", "calls of the net loop",
+	    stats.calls);
+	put(page, "loop_wakeups_total", "counter",
+	    "times another thread woke the net loop", stats.wakeups);
+	put(page, "loop_slow_calls_total", "counter", "calls longer than 20 ms",
+	    stats.slow_calls);
+	put(page, "loop_call_longest_microseconds", "gauge",
+	    "the longest call so far", (uint64_t)stats.longest);
+	put(page, "loop_iteration_longest_microseconds", "gauge",
+	    "the longest iteration so far, waiting not counted",
+	    (uint64_t)stats.longest_iteration);
+}
+
+static void
+put_now(struct page *page, struct net *net)
+{
+	static const char *const names[CONN_STATES] = { "handshake", "request",
+		"idle", "websocket" };
+	int i;
+
+	put_head(page, "connections", "gauge", "connections by state");
+	for (i = 0; i < CONN_STATES && page->error == 0; i++)
+		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		    "earshot_connections{state=\"%s\"} %" PRIu64 "\n", names[i],
+		    net->state_counts[i]);
+	put(page, "channels", "gauge", "channels", hub_channel_count(net->hub));
+	put(page, "tapes_bytes", "gauge", "memory of all tapes",
+	    hub_memory_bytes(net->hub));
+	put(page, "intake_bytes", "gauge",
+	    "unfinished messages and bodies being received", net->intake_bytes);
+	put(page, "log_dropped_total", "counter",
+	    "log lines dropped because the log was blocked", log_dropped());
+	put(page, "uptime_seconds", "gauge", "since the start",
+	    (uint64_t)(clock_now_us() - net->started_us) / LIMITS_S);
+}
+
+/* One value of each channel, in the order hub_each_channel() has them. */
+struct column {
+	struct page *page;
+	const char *name;
+	uint64_t (*value)(const struct hub_channel_stats *stats);
+};
+
+static void
+put_cell(const struct hub_channel_stats *stats, void *arg)
+{
+	const struct column *column = arg;
+
+	if (column->page->error == 0)
+		column->page->error =
+		    buffer_printf(&column->page->out, METRICS_BYTES_MAX,
+			"earshot_%s{channel=\"%s\"} %" PRIu64 "\n",
+			column->name, stats->name, column->value(stats));
+}
+
+static uint64_t
+column_messages(const struct hub_channel_stats *stats)
+{
+	return stats->messages_in;
+}
+
+static uint64_t
+column_consumers(const struct hub_channel_stats *stats)
+{
+	return stats->consumers;
+}
+
+static uint64_t
+column_lag_messages(const struct hub_channel_stats *stats)
+{
+	return (uint64_t)stats->lag_messages_max;
+}
+
+static uint64_t
+column_lag_bytes(const struct hub_channel_stats *stats)
+{
+	return stats->lag_bytes_max;
+}
+
+static void
+put_channels(struct page *page, struct hub *hub)
+{
+	static const struct {
+		const char *name, *type, *help;
+		uint64_t (*value)(const struct hub_channel_stats *stats);
+	} columns[] = {
+		{ "channel_messages_total", "counter",
+		    "messages published to the channel", column_messages },
+		{ "channel_consumers", "gauge", "consumers of the channel",
+		    column_consumers },
+		{ "channel_lag_messages", "gauge",
+		    "what the channel's slowest consumer lacks",
+		    column_lag_messages },
+		{ "channel_lag_bytes", "gauge",
+		    "what the channel's slowest consumer lacks",
+		    column_lag_bytes },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
+		struct column column = { page, columns[i].name,
+			columns[i].value };
+
+		put_head(
+		    page, columns[i].name, columns[i].type, columns[i].help);
+		hub_each_channel(hub, put_cell, &column);
+	}
+}
+
+int
+metrics_answer(struct conn *conn)
+{
+	struct net *net = conn->net;
+	struct page page = { .error = 0 };
+	unsigned i;
+	int result;
+
+	buffer_init(&page.out);
+	put_now(&page, net);
+	PUT_TABLE(&page, net_metrics, &net->counts);
+	PUT_TABLE(&page, hub_metrics, hub_counts(net->hub));
+	PUT_TABLE(&page, glue_metrics, glue_stats(net->glue));
+	put_loop(&page, net->loop);
+	put_channels(&page, net->hub);
+	for (i = 0; i < net->metrics_count && page.error == 0; i++)
+		page.error = net->metrics[i].fn(&page.out, net->metrics[i].arg);
+	if (page.error < 0)
+		result = http_error(conn, 503, "no_memory", "out of memory");
+	else
+		result = http_answer(conn,
+		    &(struct answer){ .status = 200,
+			.type = "text/plain; version=0.0.4; charset=utf-8",
+			.body = page.out.data,
+			.len = page.out.len });
+	buffer_fini(&page.out);
+	return result;
+}

@@ -1,0 +1,347 @@
+/*
+ * The room's frame: what is made at start, the hooks into the loop's
+ * iteration, and the one switch that libwebsockets' callbacks come through.
+ *
+ * An iteration: descriptors are read (daemon/lws), messages published; then
+ * on_after_batch(): what the library holds back, deadlines, and the flush that
+ * writes to every consumer once what was published meanwhile.
+ */
+
+#include "daemon/net/net.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "daemon/net/net_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define RX_BUFFER_BYTES 1024 /* per connection; the glue repeats the read */
+#define TICK_US ES_S(1)
+#define GENERIC_TIMEOUT_MARGIN_S 5 /* the library's behind ours */
+
+static int
+on_gone(struct conn *conn) LOOP_THREAD
+{
+	struct net *net = conn->net;
+
+	net->counts.closed++;
+	drain_conn_gone(conn);
+	conn_free(conn);
+	listeners_resume(net);
+	return 0;
+}
+
+static int
+on_peer_close(struct conn *conn)
+{
+	conn->peer_closed = true;
+	hub_unsubscribe(conn->net->hub, &conn->consumer);
+	return 0; /* the library answers */
+}
+
+/*
+ * Whether the end came from the peer: its close or end of file, rather than a
+ * timer of the library's own.
+ */
+static int
+on_closed(struct conn *conn)
+{
+	if (!glue_serving_read(conn->net->glue) && !conn->peer_closed)
+		conn->cut = true;
+	return 0;
+}
+
+static int
+on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
+    void *in, size_t len)
+{
+	struct conn *conn = wsi != NULL ? conn_of(wsi) : NULL;
+
+	(void)user;
+	if (conn == NULL) /* about the library itself */
+		return 0;
+	glue_on_loop(conn->net->glue);
+	conn->wsi = wsi; /* callbacks come before glue_adopt() returns */
+	switch (reason) {
+	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
+		if (strcasecmp(in, "websocket") != 0)
+			return 0; /* stays HTTP */
+		return ws_on_upgrade(conn);
+	case LWS_CALLBACK_ADD_HEADERS:
+		return ws_on_headers(conn, in);
+	case LWS_CALLBACK_HTTP:
+		return http_on_request(conn);
+	case LWS_CALLBACK_HTTP_BODY:
+		return publish_body(conn, in, len);
+	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
+		return publish_end(conn);
+	case LWS_CALLBACK_HTTP_WRITEABLE:
+		return publish_on_writable(conn);
+	case LWS_CALLBACK_ESTABLISHED:
+		return ws_on_established(conn);
+	case LWS_CALLBACK_RECEIVE:
+		return ws_on_receive(conn, in, len);
+	case LWS_CALLBACK_SERVER_WRITEABLE:
+		return ws_on_writable(conn);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		return on_peer_close(conn);
+	case LWS_CALLBACK_CLOSED:
+		return on_closed(conn);
+	case LWS_CALLBACK_WSI_DESTROY:
+		return on_gone(conn);
+	default:
+		return 0;
+	}
+}
+
+static void
+on_before_poll(es_usec *wait, void *arg)
+{
+	struct net *net = arg;
+	es_usec until;
+
+	glue_on_loop(net->glue);
+	glue_before_poll(net->glue, wait);
+	until = wheel_next_us(&net->wheel);
+	if (until != INT64_MAX) {
+		const es_usec now = clock_now_us();
+
+		until = until > now ? until - now : 0;
+		if (until < *wait)
+			*wait = until;
+	}
+	if (hub_flush_wanted(net->hub))
+		*wait = 0;
+}
+
+static void
+on_after_batch(void *arg)
+{
+	struct net *net = arg;
+
+	glue_on_loop(net->glue);
+	glue_after_batch(net->glue);
+	wheel_advance(&net->wheel, clock_now_us(), conn_on_deadline, NULL);
+	if (hub_flush_wanted(net->hub))
+		(void)hub_flush(net->hub, clock_wall_us()); /* wanted says */
+}
+
+static void
+on_second(void *arg)
+{
+	struct net *net = arg;
+
+	glue_on_loop(net->glue);
+	es_call_unref(net->tick);
+	net->tick = NULL;
+	hub_tick(net->hub, clock_wall_us());
+	if (es_call_later(net->loop, TICK_US, "retention", on_second, net, NULL,
+		&net->tick) < 0)
+		log_error("retention by age stops: out of memory");
+}
+
+static int
+open_glue(
+    struct net *net, unsigned fds_max, struct net_fault *ret_fault) LOOP_THREAD
+{
+	const struct conf_limits *limits = &net->conf->limits;
+	const struct glue_options options = {
+		.fds_max = fds_max,
+		/* heads_max counts what we know of; kept-alive ones come on. */
+		.heads_max = (unsigned)(limits->connections_max < 65535
+					    ? limits->connections_max
+					    : 65535),
+		.head_bytes_max = (unsigned)limits->head_bytes_max,
+		.request_timeout_s =
+		    (unsigned)(limits->request_timeout / LIMITS_S) +
+		    GENERIC_TIMEOUT_MARGIN_S,
+	};
+	int error = glue_open(net->loop, &options, &net->glue);
+
+	if (error < 0)
+		(void)snprintf(ret_fault->text, sizeof(ret_fault->text),
+		    "libwebsockets does not start: %s", strerror(-error));
+	return error;
+}
+
+/* Its names are read by the library as long as it lives. */
+static const struct lws_protocols *
+protocols(const struct conf *conf)
+{
+	static struct lws_protocols list[] = {
+		{ .name = "raw",
+		    .callback = on_event,
+		    .rx_buffer_size = RX_BUFFER_BYTES },
+		LWS_PROTOCOL_LIST_TERM,
+	};
+
+	/* Above what one write gives: else the library cuts and copies. */
+	list[0].tx_packet_size =
+	    (size_t)conf->limits.span_bytes_max + FRAME_FRAGMENT_BYTES;
+	return list;
+}
+
+static int
+open_hub(struct net *net)
+{
+	uint64_t seed;
+	unsigned dice;
+
+	if (getrandom(&seed, sizeof(seed), 0) != sizeof(seed) ||
+	    getrandom(&dice, sizeof(dice), 0) != sizeof(dice))
+		return -EIO;
+	srandom(dice); /* for spreading, not for secrets */
+	return hub_new(net->conf, seed, conn_hub_ops(), net, &net->hub);
+}
+
+static int
+open_tables(struct net *net)
+{
+	size_t i;
+
+	net->slot_count = (uint32_t)net->conf->limits.connections_max;
+	net->slots = memory_zalloc(net->slot_count * sizeof(*net->slots));
+	net->generations =
+	    memory_zalloc(net->slot_count * sizeof(*net->generations));
+	net->listeners =
+	    memory_zalloc(net->conf->listener_count * sizeof(*net->listeners));
+	if (net->slots == NULL || net->generations == NULL ||
+	    net->listeners == NULL)
+		return -ENOMEM;
+	for (i = 0; i < net->conf->listener_count; i++) {
+		net->listeners[i].net = net;
+		net->listeners[i].conf = &net->conf->listeners[i];
+		net->listeners[i].fd = -1;
+	}
+	return 0;
+}
+
+static void
+bind_vhosts(struct net *net)
+{
+	size_t i;
+
+	for (i = 0; i < net->conf->listener_count; i++)
+		net->listeners[i].vhost = net->listeners[i].conf->tls
+					      ? net->vhost_tls
+					      : net->vhost_plain;
+}
+
+static int
+open_parts(
+    struct net *net, unsigned fds_max, struct net_fault *ret_fault) LOOP_THREAD
+{
+	int error = tls_check(net->conf, ret_fault);
+
+	if (error < 0)
+		return error;
+	(void)snprintf(
+	    ret_fault->text, sizeof(ret_fault->text), "out of memory");
+	error = open_tables(net);
+	if (error == 0)
+		error = open_hub(net);
+	if (error == 0)
+		error = open_glue(net, fds_max, ret_fault);
+	if (error == 0)
+		error = vhosts_open(net, protocols(net->conf), ret_fault);
+	if (error == 0)
+		error = es_loop_set_hooks(
+		    net->loop, on_before_poll, on_after_batch, net);
+	if (error == 0)
+		error = es_call_later(net->loop, TICK_US, "retention",
+		    on_second, net, NULL, &net->tick);
+	if (error == 0)
+		bind_vhosts(net);
+	return error;
+}
+
+int
+net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
+    struct net **ret_net, struct net_fault *ret_fault)
+{
+	struct net *net = memory_zalloc(sizeof(*net));
+	int error;
+
+	*ret_fault = (struct net_fault){ .text = "out of memory" };
+	if (net == NULL)
+		return -ENOMEM;
+	net->conf = conf;
+	net->loop = loop;
+	net->started_us = clock_now_us();
+	list_init(&net->conns);
+	wheel_init(&net->wheel, net->started_us);
+	error = open_parts(net, fds_max, ret_fault);
+	if (error < 0) {
+		net_close(net);
+		return error;
+	}
+	*ret_net = net;
+	return 0;
+}
+
+int
+net_listen(struct net *net, struct net_fault *ret_fault)
+{
+	return listeners_open(net, ret_fault);
+}
+
+static void
+cancel(es_call **call)
+{
+	if (*call == NULL)
+		return;
+	(void)es_call_cancel(*call); /* on its thread: it will not run */
+	es_call_unref(*call);
+	*call = NULL;
+}
+
+void
+net_close(struct net *net)
+{
+	if (net == NULL)
+		return;
+	net->closing = true;
+	if (es_loop_set_hooks(net->loop, NULL, NULL, NULL) < 0)
+		log_debug("the loop closed before its hooks were taken off");
+	cancel(&net->tick);
+	cancel(&net->drain.tick);
+	if (net->listeners != NULL)
+		listeners_close(net);
+	glue_close(net->glue); /* frees every connection */
+	assert(net->conn_count == 0);
+	hub_free(net->hub);
+	memory_free(net->slots);
+	memory_free(net->generations);
+	memory_free(net->listeners);
+	memory_free(net);
+}
+
+struct hub *
+net_hub(struct net *net)
+{
+	return net->hub;
+}
+
+void
+net_add_metrics(struct net *net, net_metrics_fn fn, void *arg)
+{
+	assert(net->metrics_count < NET_METRICS_MAX);
+	net->metrics[net->metrics_count].fn = fn;
+	net->metrics[net->metrics_count].arg = arg;
+	net->metrics_count++;
+}
+
+void
+net_status(struct net *net, struct net_status *ret_status)
+{
+	*ret_status = (struct net_status){
+		.connections = net->conn_count,
+		.consumers = net->state_counts[CONN_WS],
+		.channels = hub_channel_count(net->hub),
+		.messages_out = hub_counts(net->hub)->messages_out,
+	};
+}

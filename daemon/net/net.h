@@ -1,0 +1,82 @@
+#ifndef DAEMON_NET_NET_H
+#define DAEMON_NET_NET_H
+
+/*
+ * net: listeners, connections and what they speak: HTTP and raw WebSocket.
+ *
+ * Life     net_open -> net_listen -> (work) -> net_drain -> net_close.
+ * Order    A connection's requests are answered in order; a consumer gets its
+ *          channel in offset order.  Flushes follow every batch of the loop.
+ * Promise  Every connection is bounded in time by a deadline of ours until it
+ *          is a consumer, and again from its close frame on.
+ * Memory   Limits of conf/limits.h; a connection is a struct conn.
+ * Threads  Everything on the net loop, except where a function says ANY_THREAD.
+ */
+
+#include "conf/conf.h"
+#include "daemon/base/buffer.h"
+#include "daemon/base/threads.h"
+#include "daemon/hub/hub.h"
+#include "daemon/loop/loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct net;
+
+/* Adds lines to /metrics (Prometheus text); -ENOMEM ends the answer. */
+typedef int (*net_metrics_fn)(struct buffer *out, void *arg);
+
+struct net_fault {
+	char text[512]; /* what cannot be done, and what was expected */
+	bool configuration; /* exit code 1 rather than 2 */
+};
+
+struct net_drained {
+	uint64_t delivered; /* consumers that answered our close */
+	uint64_t forced; /* cut: by the deadline, or without an answer */
+	uint64_t messages_undelivered; /* what those lacked, summed up */
+};
+
+/*
+ * The hub, the glue and the TLS contexts; takes the loop's hooks.  fds_max:
+ * descriptors the process may have.  conf is borrowed until net_close().
+ * -EINVAL (certificate, key), -EIO, -ENOMEM, with *ret_fault filled.
+ */
+int net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
+    struct net **ret_net, struct net_fault *ret_fault) LOOP_THREAD;
+
+/* Binds every listener and accepts.  -errno of the first that fails. */
+int net_listen(struct net *net, struct net_fault *ret_fault) LOOP_THREAD;
+
+/* Every connection is gone when it returns.  NULL: no-op. */
+void net_close(struct net *net) LOOP_THREAD;
+
+struct hub *net_hub(struct net *net);
+void net_add_metrics(struct net *net, net_metrics_fn fn, void *arg) LOOP_THREAD;
+
+/* For STATUS: consumers, channels, connections right now. */
+struct net_status {
+	uint64_t connections, consumers, channels, messages_out;
+};
+void net_status(struct net *net, struct net_status *ret_status) LOOP_THREAD;
+
+/*
+ * Stop taking in: listeners closed, /readyz 503, publishes from outside and
+ * new consumers refused.  Idle HTTP connections end.
+ */
+void net_stop_intake(struct net *net) LOOP_THREAD;
+
+/*
+ * Close every consumer with 1001 as soon as it has all there is, at most
+ * drain.close_rate a second; done is called, once, from a plain call on the
+ * loop, when no connection is left.  net_stop_intake() came before.
+ */
+void net_drain(struct net *net,
+    void (*done)(const struct net_drained *drained, void *arg),
+    void *arg) LOOP_THREAD;
+
+/* The deadline, or a second signal: what is left is cut and counted. */
+void net_force(struct net *net) LOOP_THREAD;
+
+#endif

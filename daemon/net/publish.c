@@ -1,0 +1,362 @@
+/*
+ * POST /channels/CHANNEL/messages.
+ *
+ * The happy path: publish_begin() checks all that the headers can tell ->
+ * publish_body() gathers -> publish_end() publishes, a bounded number of
+ * lines an iteration -> 201 with the position of the last message.
+ *
+ * What can go wrong: what the headers tell is refused before the body is read
+ * (400, 403, 411, 413, 503).  A line that is refused ends the request: those
+ * before it stay published, the answer says how many and which line it was.
+ */
+
+#include "daemon/base/clock.h"
+#include "daemon/base/memory.h"
+#include "daemon/net/net_internal.h"
+#include "proto/json.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define LINES_PER_ITERATION_MAX 1024
+#define BYTES_PER_ITERATION_MAX (256 * LIMITS_KIB)
+
+static const struct refusal {
+	int error;
+	unsigned status;
+	const char *code, *message;
+} refusals[] = {
+	{ -EINVAL, 400, "bad_channel",
+	    "expected 1 to 128 of A-Z a-z 0-9 _ - . :, the first a letter or "
+	    "digit" },
+	{ -EMSGSIZE, 413, "too_large", "limits.message_bytes_max is reached" },
+	{ -EILSEQ, 400, "bad_utf8", "text is expected to be UTF-8" },
+	{ -EBADMSG, 400, "bad_json", "expected one JSON value" },
+	{ -E2BIG, 400, "bad_json", "JSON is nested too deep" },
+	{ -ENFILE, 503, "too_many_channels", "limits.channels_max is reached" },
+	{ -ENOBUFS, 503, "no_room", "a memory limit is reached" },
+	{ -ESHUTDOWN, 503, "closing", "the server is closing" },
+	{ -ENOMEM, 503, "no_memory", "out of memory" },
+};
+
+static const struct refusal *
+refusal_for(int error)
+{
+	const size_t n = sizeof(refusals) / sizeof(*refusals);
+	size_t i;
+
+	for (i = 0; i < n - 1; i++)
+		if (refusals[i].error == error)
+			break;
+	return &refusals[i];
+}
+
+/* The length a body will have, or -1: none given, or not a number. */
+static int64_t
+content_length(struct conn *conn)
+{
+	char text[24], *end;
+	long long value;
+
+	if (http_header(
+		conn, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text)) <= 0)
+		return -1;
+	if (text[0] < '0' || text[0] > '9')
+		return -1;
+	errno = 0;
+	value = strtoll(text, &end, 10);
+	if (errno != 0 || *end != '\0')
+		return -1;
+	return value;
+}
+
+static bool
+type_is(const char *type, const char *wanted)
+{
+	const size_t len = strlen(wanted);
+
+	return strncasecmp(type, wanted, len) == 0 &&
+	       (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
+}
+
+static void
+kind_from_type(struct conn *conn, struct request *request)
+{
+	char type[128];
+
+	request->kind = MESSAGE_BINARY;
+	if (http_header(
+		conn, WSI_TOKEN_HTTP_CONTENT_TYPE, type, sizeof(type)) <= 0)
+		return;
+	if (type_is(type, "application/json"))
+		request->kind = MESSAGE_JSON;
+	else if (strncasecmp(type, "text/", 5) == 0)
+		request->kind = MESSAGE_TEXT;
+	else if (type_is(type, "application/x-ndjson")) {
+		request->kind = MESSAGE_JSON;
+		request->lines = true;
+		request->skip_empty = true;
+	}
+}
+
+static int
+read_arguments(struct conn *conn, struct request *request) LOOP_THREAD
+{
+	char text[16];
+	const int len = lws_get_urlarg_by_name_safe(
+	    conn->wsi, "split=", text, sizeof(text));
+
+	kind_from_type(conn, request);
+	if (len < 0)
+		return 0;
+	if (len != 5 || memcmp(text, "lines", 5) != 0)
+		return http_error(
+		    conn, 400, "bad_split", "split: expected lines");
+	request->lines = true;
+	return 0;
+}
+
+/* What the headers can tell; != 0: refused, and answered. */
+static int
+check(struct conn *conn, const char *channel, int64_t length) LOOP_THREAD
+{
+	struct net *net = conn->net;
+	const size_t len = strlen(channel);
+
+	if (net->closing)
+		return http_error(
+		    conn, 503, "closing", "the server is closing");
+	if (!channel_name_valid(channel, len))
+		return http_error(conn, 400, "bad_channel", "%s",
+		    refusal_for(-EINVAL)->message);
+	if (!http_origin_allowed(conn)) {
+		net->counts.refused_origin++;
+		return http_error(conn, 403, "bad_origin",
+		    "Origin: expected this host, or one of the listener's "
+		    "origins");
+	}
+	if (!hub_may(net->hub, &conn->who, CONF_PUBLISH, channel, len))
+		return http_error(
+		    conn, 403, "not_allowed", "publishing is not allowed");
+	if (length < 0 ||
+	    lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
+		return http_error(conn, 411, "length_required",
+		    "expected Content-Length, no Transfer-Encoding");
+	if (length > net->conf->limits.body_bytes_max) {
+		net->counts.refused_bodies++;
+		return http_error(conn, 413, "too_large",
+		    "limits.body_bytes_max is %" PRId64 " bytes",
+		    net->conf->limits.body_bytes_max);
+	}
+	return 0;
+}
+
+/* curl waits a second for this before it sends more than a megabyte. */
+static int
+answer_continue(struct conn *conn)
+{
+	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
+	const int wanted = lws_hdr_custom_length(conn->wsi, "expect:", 7);
+
+	if (wanted <= 0)
+		return 0;
+	return lws_write(conn->wsi, (unsigned char *)(uintptr_t)text,
+		   sizeof(text) - 1, LWS_WRITE_HTTP_HEADERS) < 0
+		   ? -1
+		   : 0;
+}
+
+int
+publish_begin(struct conn *conn, const char *channel)
+{
+	const int64_t length = content_length(conn);
+	struct request *request;
+	int result = check(conn, channel, length);
+
+	if (result != 0) {
+		/* Without a length nobody knows where the body ends. */
+		return length < 0 ? -1 : http_end(conn, result);
+	}
+	assert(conn->request == NULL);
+	request = memory_zalloc(sizeof(*request));
+	if (request == NULL)
+		return http_end(
+		    conn, http_error(conn, 503, "no_memory", "out of memory"));
+	buffer_init(&request->body);
+	result = read_arguments(conn, request);
+	if (result != 0) {
+		memory_free(request);
+		return http_end(conn, result);
+	}
+	(void)memcpy(request->channel, channel, strlen(channel) + 1);
+	conn->request = request;
+	if (length == 0)
+		return publish_end(conn);
+	return answer_continue(conn);
+}
+
+static void
+request_free(struct conn *conn)
+{
+	conn_drop(conn, &conn->request->body);
+	memory_free(conn->request);
+	conn->request = NULL;
+}
+
+int
+publish_body(struct conn *conn, const void *data, size_t len)
+{
+	int error;
+
+	if (conn->request == NULL) /* refused; the rest is discarded */
+		return 0;
+	error = conn_take(conn, &conn->request->body, data, len,
+	    (size_t)conn->net->conf->limits.body_bytes_max);
+	if (error == 0)
+		return 0;
+	request_free(conn);
+	return http_end(conn,
+	    http_error(conn, refusal_for(error)->status,
+		refusal_for(error)->code, "%s", refusal_for(error)->message));
+}
+
+/* One message of the request; its offset or an error. */
+static int64_t
+publish_one(struct conn *conn, const uint8_t *data, size_t len)
+{
+	struct request *request = conn->request;
+	const struct hub_message message = {
+		.kind = request->kind,
+		.payload = data,
+		.len = len,
+	};
+
+	return hub_publish(conn->net->hub, request->channel,
+	    strlen(request->channel), HUB_OUTSIDE, &message, clock_wall_us(),
+	    &request->position);
+}
+
+/* The next line: 0, or an error; done when the body has been read. */
+static int
+publish_line(struct conn *conn)
+{
+	struct request *request = conn->request;
+	const uint8_t *start = request->body.data + request->done;
+	const size_t left = request->body.len - request->done;
+	const uint8_t *end = memchr(start, '\n', left);
+	const size_t len = end != NULL ? (size_t)(end - start) : left;
+	int64_t offset;
+
+	assert(left > 0);
+	if (len > 0 || !request->skip_empty) {
+		offset = publish_one(conn, start, len);
+		if (offset < 0)
+			return (int)offset;
+		request->accepted++;
+	}
+	request->line++;
+	request->done += len + (end != NULL);
+	return 0;
+}
+
+/* 1: more to do in the next iteration; 0: all done; < 0: refused. */
+static int
+publish_some(struct conn *conn)
+{
+	struct request *request = conn->request;
+	const size_t begin = request->done;
+	unsigned i;
+	int64_t offset;
+	int error;
+
+	if (!request->lines) {
+		offset =
+		    publish_one(conn, request->body.data, request->body.len);
+		request->accepted = offset >= 0;
+		return offset < 0 ? (int)offset : 0;
+	}
+	for (i = 0; request->done < request->body.len; i++) {
+		if (i == LINES_PER_ITERATION_MAX ||
+		    request->done - begin >= BYTES_PER_ITERATION_MAX)
+			return 1;
+		error = publish_line(conn);
+		if (error < 0)
+			return error;
+	}
+	return 0;
+}
+
+static int
+answer_accepted(struct conn *conn) LOOP_THREAD
+{
+	const struct request *request = conn->request;
+	char position[POSITION_TEXT_MAX], body[256];
+	int len;
+
+	/* A body without a message was accepted and has no position. */
+	if (request->accepted > 0)
+		(void)position_put(position, &request->position);
+	len = snprintf(body, sizeof(body),
+	    "{\"channel\":\"%s\",\"position\":%s%s%s,\"accepted\":%" PRIu64
+	    "}\n",
+	    request->channel, request->accepted > 0 ? "\"" : "",
+	    request->accepted > 0 ? position : "null",
+	    request->accepted > 0 ? "\"" : "", request->accepted);
+	assert(len > 0 && (size_t)len < sizeof(body));
+	return http_answer(
+	    conn, &(struct answer){
+		      .status = 201, .body = body, .len = (size_t)len });
+}
+
+static int
+answer_refused(struct conn *conn, int error) LOOP_THREAD
+{
+	const struct refusal *refusal = refusal_for(error);
+	char body[512];
+	int len;
+
+	len = snprintf(body, sizeof(body),
+	    "{\"accepted\":%" PRIu64 ",\"error\":{\"line\":%" PRIu64
+	    ",\"code\":\"%s\",\"message\":\"%s\"}}\n",
+	    conn->request->accepted, conn->request->line + 1, refusal->code,
+	    refusal->message);
+	assert(len > 0 && (size_t)len < sizeof(body));
+	conn->net->counts.refused_requests++;
+	return http_answer(conn,
+	    &(struct answer){ .status = refusal->status,
+		.headers = refusal->status == 503 ? "Retry-After: 1\r\n" : NULL,
+		.body = body,
+		.len = (size_t)len });
+}
+
+int
+publish_end(struct conn *conn)
+{
+	int result;
+
+	if (conn->request == NULL)
+		return 0;
+	conn->request->complete = true;
+	result = publish_some(conn);
+	if (result > 0) {
+		(void)lws_callback_on_writable(conn->wsi); /* HTTP_WRITEABLE */
+		return 0;
+	}
+	result =
+	    result < 0 ? answer_refused(conn, result) : answer_accepted(conn);
+	request_free(conn);
+	return http_end(conn, result);
+}
+
+int
+publish_on_writable(struct conn *conn)
+{
+	if (conn->request == NULL || !conn->request->complete)
+		return 0;
+	return publish_end(conn);
+}

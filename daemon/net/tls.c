@@ -1,0 +1,106 @@
+/*
+ * Vhosts, one plain and one with TLS where a listener wants it, and the check
+ * of certificate and key that says what is wrong with them: the library would
+ * only fail.
+ */
+
+#include "daemon/base/log.h"
+#include "daemon/net/net_internal.h"
+
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int
+tls_fault(struct net_fault *ret_fault, const char *key, const char *path)
+{
+	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+
+	(void)snprintf(ret_fault->text, sizeof(ret_fault->text),
+	    "[tls] %s = %s: %s, expected %s in PEM", key, path,
+	    reason != NULL ? reason : "cannot be used",
+	    strcmp(key, "key") == 0 ? "the certificate's private key"
+				    : "a certificate chain");
+	ret_fault->configuration = true;
+	ERR_clear_error();
+	return -EINVAL;
+}
+
+static bool
+wants_tls(const struct conf *conf)
+{
+	size_t i;
+
+	for (i = 0; i < conf->listener_count; i++)
+		if (conf->listeners[i].tls)
+			return true;
+	return false;
+}
+
+int
+tls_check(const struct conf *conf, struct net_fault *ret_fault)
+{
+	SSL_CTX *context;
+	int error = 0;
+
+	if (!wants_tls(conf))
+		return 0;
+	context = SSL_CTX_new(TLS_server_method());
+	if (context == NULL)
+		return -ENOMEM;
+	ERR_clear_error();
+	if (SSL_CTX_use_certificate_chain_file(
+		context, conf->tls_certificate) != 1)
+		error =
+		    tls_fault(ret_fault, "certificate", conf->tls_certificate);
+	else if (SSL_CTX_use_PrivateKey_file(
+		     context, conf->tls_key, SSL_FILETYPE_PEM) != 1 ||
+		 SSL_CTX_check_private_key(context) != 1)
+		error = tls_fault(ret_fault, "key", conf->tls_key);
+	SSL_CTX_free(context);
+	return error;
+}
+
+static struct lws_vhost *
+vhost_open(struct net *net, const char *name,
+    const struct lws_protocols *protocols, bool tls)
+{
+	struct lws_context_creation_info info = {
+		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
+		.vhost_name = name,
+		.protocols = protocols,
+		.alpn = "http/1.1", /* raw frames would corrupt HTTP/2 */
+		/* Ours come first; these are the library's, behind them. */
+		.keepalive_timeout =
+		    (int)(net->conf->limits.keepalive_timeout / LIMITS_S) + 2,
+		.timeout_secs_ah_idle =
+		    (unsigned)(net->conf->limits.handshake_timeout / LIMITS_S) +
+		    2,
+	};
+
+	if (tls) {
+		info.options |= LWS_SERVER_OPTION_DO_SSL_GLOBAL_INIT;
+		info.ssl_cert_filepath = net->conf->tls_certificate;
+		info.ssl_private_key_filepath = net->conf->tls_key;
+		info.ssl_options_set = SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1;
+	}
+	return lws_create_vhost(glue_context(net->glue), &info);
+}
+
+int
+vhosts_open(struct net *net, const struct lws_protocols *protocols,
+    struct net_fault *ret_fault)
+{
+	net->vhost_plain = vhost_open(net, "plain", protocols, false);
+	if (net->vhost_plain != NULL && wants_tls(net->conf))
+		net->vhost_tls = vhost_open(net, "tls", protocols, true);
+	if (net->vhost_plain == NULL ||
+	    (wants_tls(net->conf) && net->vhost_tls == NULL)) {
+		(void)snprintf(ret_fault->text, sizeof(ret_fault->text),
+		    "libwebsockets refuses a vhost; log level debug says more");
+		return -EIO;
+	}
+	return 0;
+}
