@@ -21,6 +21,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <libwebsockets.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>

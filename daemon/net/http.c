@@ -10,6 +10,7 @@
  * given before the body was read lets the library discard the body.
  */
 
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
 

@@ -7,6 +7,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
 #include <inttypes.h>

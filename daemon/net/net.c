@@ -11,10 +11,13 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
+#include "proto/frame.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <libwebsockets.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>

@@ -2,74 +2,19 @@
 #define DAEMON_NET_NET_INTERNAL_H
 
 /*
- * net_internal: the connection and what the files of this room share.
+ * net_internal: the room's one struct and what its files share.
  *
- * One connection: accept (listener.c) -> CONN_HANDSHAKE -> a request
- * (http.c: CONN_REQUEST, answered: CONN_IDLE, and again) or an upgrade (ws.c:
- * CONN_WS) -> conn_close() or the peer -> LWS_CALLBACK_WSI_DESTROY.
+ * Threads  The net loop.
  */
 
-#include "daemon/base/buffer.h"
-#include "daemon/base/list.h"
-#include "daemon/base/wheel.h"
-#include "daemon/hub/hub.h"
-#include "daemon/lws/lws.h"
+#include "daemon/net/conn.h"
 #include "daemon/net/net.h"
-#include "proto/channel.h"
-#include "proto/frame.h"
-#include "proto/utf8.h"
-
-#include <libwebsockets.h>
 
 #define NET_METRICS_MAX 4
 
-enum conn_state {
-	CONN_HANDSHAKE, /* accepted, no complete request yet */
-	CONN_REQUEST, /* a request's body is being read */
-	CONN_IDLE, /* answered, kept alive */
-	CONN_WS, /* upgraded */
-	CONN_STATES
-};
-
-/* A POST under way; its body is gathered here. */
-struct request {
-	char channel[CHANNEL_NAME_MAX + 1];
-	enum message_kind kind;
-	bool lines; /* a message a line */
-	bool skip_empty; /* ndjson: an empty line is not a message */
-	bool complete; /* the body is here */
-	struct buffer body;
-	size_t done; /* bytes of it published */
-	uint64_t line, accepted; /* lines done, messages of them */
-	struct position position; /* of the last message accepted */
-};
-
-/* Everything a connection is; nothing is looked up in headers later. */
-struct conn {
-	struct list node; /* in net.conns */
-	struct net *net;
-	struct lws *wsi;
-	struct listener *listener;
-	uint32_t slot, generation; /* its name: "conn=SLOT.GENERATION" */
-	int fd;
-	enum conn_state state;
-	struct wheel_entry deadline;
-	struct identity who;
-
-	struct consumer consumer; /* CONN_WS */
-	bool gap_silent, recovered;
-	struct position position; /* told in the answer to the upgrade */
-	bool message_open, message_text;
-	struct utf8_state utf8;
-	struct buffer message; /* the message so far */
-
-	struct request *request; /* CONN_REQUEST */
-
-	uint16_t close_code; /* 0: not closing */
-	bool close_sent, peer_closed, cut;
-	int64_t close_by_us; /* monotonic */
-	char *close_reason;
-};
+struct lws_process_html_args;
+struct lws_protocols;
+struct lws_vhost;
 
 struct listener {
 	const struct conf_listener *conf;
@@ -125,27 +70,6 @@ struct net {
 	} drain;
 };
 
-/* conn.c */
-int conn_new(
-    struct net *net, struct listener *listener, int fd, struct conn **ret_conn);
-void conn_free(struct conn *conn);
-void conn_set_state(struct conn *conn, enum conn_state state);
-void conn_set_deadline(struct conn *conn, int64_t after_us);
-void conn_on_deadline(struct wheel_entry *entry, void *arg);
-struct conn *conn_of(struct lws *wsi);
-/*
- * Close with that code and reason once the socket takes it; nothing more is
- * written before.  The first call counts, later ones do nothing.
- */
-void conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
-    __attribute__((format(printf, 3, 4))) LOOP_THREAD;
-void conn_cut(struct conn *conn) LOOP_THREAD;
-/* Bytes of an unfinished message; -ENOBUFS at intake_bytes_max, -ENOMEM. */
-int conn_take(struct conn *conn, struct buffer *buffer, const void *data,
-    size_t len, size_t max);
-void conn_drop(struct conn *conn, struct buffer *buffer);
-const struct hub_ops *conn_hub_ops(void);
-
 /* listener.c */
 int listeners_open(struct net *net, struct net_fault *ret_fault) LOOP_THREAD;
 void listeners_close(struct net *net) LOOP_THREAD;
@@ -155,34 +79,6 @@ void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
 int tls_check(const struct conf *conf, struct net_fault *ret_fault);
 int vhosts_open(struct net *net, const struct lws_protocols *protocols,
     struct net_fault *ret_fault) LOOP_THREAD;
-
-/* http.c */
-struct answer {
-	unsigned status;
-	const char *type; /* NULL: application/json */
-	const char *headers; /* further ones, each with CR LF; NULL: none */
-	const void *body;
-	size_t len;
-};
-int http_on_request(struct conn *conn) LOOP_THREAD;
-int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
-/* {"error":{"code":…,"message":…}} */
-int http_error(struct conn *conn, unsigned status, const char *code,
-    const char *fmt, ...) __attribute__((format(printf, 4, 5))) LOOP_THREAD;
-/* After an answer outside of an upgrade: what the callback returns. */
-int http_end(struct conn *conn, int result) LOOP_THREAD;
-bool http_origin_allowed(struct conn *conn);
-int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
-    size_t out_size);
-
-/* publish.c */
-int publish_begin(struct conn *conn, const char *channel) LOOP_THREAD;
-int publish_body(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
-int publish_end(struct conn *conn) LOOP_THREAD;
-int publish_on_writable(struct conn *conn) LOOP_THREAD; /* go on */
-
-/* metrics.c */
-int metrics_answer(struct conn *conn) LOOP_THREAD;
 
 /* ws.c */
 int ws_on_upgrade(struct conn *conn) LOOP_THREAD; /* > 0: answered, refused */

@@ -12,6 +12,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
 

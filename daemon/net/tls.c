@@ -8,6 +8,7 @@
 #include "daemon/net/net_internal.h"
 
 #include <errno.h>
+#include <libwebsockets.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdio.h>

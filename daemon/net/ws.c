@@ -13,11 +13,13 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <libwebsockets.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -1,0 +1,44 @@
+#ifndef DAEMON_NET_HTTP_H
+#define DAEMON_NET_HTTP_H
+
+/*
+ * http: requests in, answers out.
+ *
+ * Threads  The net loop, inside libwebsockets' callbacks.
+ * Errors   What a function returns goes back to the library: 0 go on, -1 hang
+ *          up; http_answer() and http_error() return > 0, for http_end() or,
+ *          while an upgrade is being decided, for the library.
+ */
+
+#include "daemon/net/conn.h"
+
+#include <libwebsockets.h>
+
+struct answer {
+	unsigned status;
+	const char *type; /* NULL: application/json */
+	const char *headers; /* further ones, each with CR LF; NULL: none */
+	const void *body;
+	size_t len;
+};
+int http_on_request(struct conn *conn) LOOP_THREAD;
+int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
+/* {"error":{"code":…,"message":…}} */
+int http_error(struct conn *conn, unsigned status, const char *code,
+    const char *fmt, ...) __attribute__((format(printf, 4, 5))) LOOP_THREAD;
+/* After an answer outside of an upgrade: what the callback returns. */
+int http_end(struct conn *conn, int result) LOOP_THREAD;
+bool http_origin_allowed(struct conn *conn);
+int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
+    size_t out_size);
+
+/* publish.c */
+int publish_begin(struct conn *conn, const char *channel) LOOP_THREAD;
+int publish_body(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
+int publish_end(struct conn *conn) LOOP_THREAD;
+int publish_on_writable(struct conn *conn) LOOP_THREAD; /* go on */
+
+/* metrics.c */
+int metrics_answer(struct conn *conn) LOOP_THREAD;
+
+#endif
