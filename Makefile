@@ -138,8 +138,9 @@ check-valgrind: deps-test deps-valgrind $(TESTED)
 # The one use of make within make: the same rules for another B and SAN, which
 # one make can hold only once.
 AGAIN = $(MAKE) --no-print-directory CFLAGS='-O1 -g -fno-omit-frame-pointer'
+# UBSan's shared library would ignore where its reports are wanted.
 check-asan: deps-test
-	@+$(AGAIN) B=$(B)-asan check-sanitized \
+	@+$(AGAIN) B=$(B)-asan check-sanitized LDFLAGS=-static-libubsan \
 	    SAN='-fsanitize=address,undefined -fno-sanitize-recover=undefined'
 check-tsan: deps-test
 	@+$(AGAIN) B=$(B)-tsan check-sanitized SAN='-fsanitize=thread'
