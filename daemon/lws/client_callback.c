@@ -1,0 +1,320 @@
+/*
+ * What libwebsockets calls for a WebSocket connection of ours; client.c tells
+ * the whole story.
+ */
+
+#include "daemon/lws/client_internal.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLIENT_READ_BYTES 16384 /* of one read, and of one fragment */
+#define CLIENT_WRITE_BYTES 262144 /* of one write; more is copied */
+#define CLIENT_KEPT_BYTES 65536 /* of memory, between two messages */
+
+/* NULL when its owner has freed it. */
+static struct client *
+client_of(struct lws *wsi)
+{
+	return lws_get_opaque_user_data(wsi);
+}
+
+/* "conn fail: 111" is for the library's developers. */
+static void
+note_library_error(struct client *client, const char *text, size_t len)
+{
+	static const char prefix[] = "conn fail: ";
+	const size_t n = sizeof(prefix) - 1;
+	char copy[OUTBOUND_TEXT_MAX];
+	int error;
+
+	if (len >= sizeof(copy))
+		len = sizeof(copy) - 1;
+	if (text != NULL)
+		memcpy(copy, text, len);
+	copy[text != NULL ? len : 0] = '\0';
+	error = strncmp(copy, prefix, n) == 0 ? atoi(copy + n) : 0;
+	if (error > 0)
+		client_note_error(client, "%s", strerror(error));
+	else if (copy[0] != '\0')
+		client_note_error(client, "%s", copy);
+}
+
+/*
+ * The answer is there, and libwebsockets is about to throw away any but 101:
+ * the time to take its status and as much of its body as came with it.
+ */
+static int
+on_answer(struct client *client, struct lws *wsi)
+{
+	char text[64], *data;
+	int len, rounds;
+
+	client->status = lws_http_client_http_response(wsi);
+	if (client->status == 101)
+		return 0;
+	if (lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP) <= 0)
+		(void)snprintf(text, sizeof(text), "%u", client->status);
+	client_note_error(client, "the answer was HTTP %s, expected 101", text);
+	for (rounds = 0; rounds < 4; rounds++) {
+		data = NULL;
+		len = 0;
+		if (lws_http_client_read(wsi, &data, &len) != 0 || len == 0)
+			break;
+	}
+	return -1;
+}
+
+/* More than fits is cut: it is a message for people. */
+static int
+on_body(struct client *client, const void *data, size_t len)
+{
+	const size_t room = CLIENT_BODY_MAX - client->body.len;
+
+	if (buffer_append(&client->body, data, len < room ? len : room,
+		CLIENT_BODY_MAX) < 0)
+		return -1;
+	return 0;
+}
+
+static int
+on_upgrade(struct client *client, struct lws *wsi)
+{
+	size_t i;
+
+	if (client->wants_subprotocol &&
+	    lws_hdr_total_length(wsi, WSI_TOKEN_PROTOCOL) == 0) {
+		client_note_error(
+		    client, "the peer does not speak the subprotocol");
+		return -1;
+	}
+	for (i = 0; i < client->kept_count; i++) {
+		struct kept_header *kept = &client->kept[i];
+
+		kept->there =
+		    lws_hdr_custom_copy(wsi, kept->value, sizeof(kept->value),
+			kept->name, (int)strlen(kept->name)) >= 0;
+	}
+	return 0;
+}
+
+static int
+on_head(struct client *client, char **at, size_t room)
+{
+	const size_t len =
+	    client->headers != NULL ? strlen(client->headers) : 0;
+
+	if (len > room)
+		return -1;
+	if (len > 0)
+		memcpy(*at, client->headers, len);
+	*at += len;
+	return 0;
+}
+
+static int
+on_established(struct client *client, struct lws *wsi)
+{
+	es_loop_assert(client->outbound->loop);
+	assert(client->state == CONNECTING);
+	client_clear_deadline(client);
+	client->state = OPEN;
+	client->was_open = true;
+	client->ops->on_open(client, client->arg);
+	return client_of(wsi) != NULL ? 0 : -1;
+}
+
+static int
+fail(struct client *client, struct lws *wsi, uint16_t code, const char *why)
+{
+	client_note_close(client, code, why, strlen(why));
+	lws_close_reason(wsi, (enum lws_close_status)code,
+	    (unsigned char *)client->reason, client->reason_len);
+	client->state = CLOSING;
+	client->close_sent = true;
+	return -1;
+}
+
+static int
+deliver(struct client *client, struct lws *wsi, const void *data, size_t len)
+{
+	client->ops->on_message(client,
+	    client->message_text ? CLIENT_TEXT : CLIENT_BINARY, data, len,
+	    client->arg);
+	client = client_of(wsi);
+	if (client == NULL)
+		return -1;
+	if (client->message.size > CLIENT_KEPT_BYTES)
+		buffer_fini(&client->message);
+	else
+		buffer_clear(&client->message);
+	return 0;
+}
+
+static int
+on_receive(struct client *client, struct lws *wsi, const void *data, size_t len)
+{
+	const bool last = lws_is_final_fragment(wsi) != 0;
+	int error;
+
+	if (client->state != OPEN)
+		return 0;
+	if (!client->message_open) {
+		client->message_open = true;
+		client->message_text = !lws_frame_is_binary(wsi);
+		client->utf8 = UTF8_STATE_INIT;
+	}
+	if (len > client->message_bytes_max - client->message.len)
+		return fail(client, wsi, 1009, "message too long");
+	if (client->message_text &&
+	    (!utf8_feed(&client->utf8, data, len) ||
+		(last && !utf8_complete(&client->utf8))))
+		return fail(client, wsi, 1007, "text is not UTF-8");
+	if (last && client->message.len == 0) { /* all of it, as mostly */
+		client->message_open = false;
+		return deliver(client, wsi, data, len);
+	}
+	error = buffer_append(
+	    &client->message, data, len, client->message_bytes_max);
+	if (error < 0)
+		return fail(client, wsi, 1011, "out of memory");
+	if (!last)
+		return 0;
+	client->message_open = false;
+	return deliver(client, wsi, client->message.data, client->message.len);
+}
+
+static int
+on_peer_close(struct client *client, const uint8_t *data, size_t len)
+{
+	if (len >= 2)
+		client_note_close(client, (uint16_t)(data[0] << 8 | data[1]),
+		    data + 2, len - 2);
+	else
+		client_note_close(client, 1005, NULL, 0);
+	client->state = CLOSING;
+	client->close_sent = true; /* the library echoes it */
+	return 0;
+}
+
+/* Returns the client, NULL if on_room has freed it. */
+static struct client *
+tell_room(struct client *client, struct lws *wsi)
+{
+	if (!client->room_wanted ||
+	    client->queue_bytes > client->queue_bytes_max / 2)
+		return client;
+	client->room_wanted = false;
+	if (client->ops->on_room != NULL)
+		client->ops->on_room(client, client->arg);
+	return client_of(wsi);
+}
+
+static int
+on_writable(struct client *client, struct lws *wsi)
+{
+	struct list *node;
+
+	while ((node = list_first(&client->queue)) != NULL) {
+		struct outgoing *outgoing =
+		    LIST_ENTRY(node, struct outgoing, node);
+		const int n =
+		    lws_write(wsi, outgoing->data + LWS_PRE, outgoing->len,
+			outgoing->kind == CLIENT_TEXT ? LWS_WRITE_TEXT
+						      : LWS_WRITE_BINARY);
+
+		client_drop_outgoing(client, outgoing);
+		if (n < 0)
+			return -1;
+		if (lws_partial_buffered(wsi) || lws_send_pipe_choked(wsi))
+			break;
+	}
+	client = tell_room(client, wsi);
+	if (client == NULL)
+		return -1;
+	if (!list_empty(&client->queue)) {
+		(void)lws_callback_on_writable(wsi); /* dead ones end anyway */
+		return 0;
+	}
+	if (client->state != CLOSING || client->close_sent)
+		return 0;
+	client->close_sent = true;
+	lws_close_reason(wsi, (enum lws_close_status)client->close_code,
+	    (unsigned char *)client->reason, client->reason_len);
+	return -1;
+}
+
+/* Callbacks that belong to one connection, and its client if it has one. */
+static int
+dispatch(struct client *client, struct lws *wsi,
+    enum lws_callback_reasons reason, void *in, size_t len)
+{
+	es_loop_assert(client->outbound->loop);
+	switch (reason) {
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+		return on_head(client, in, len);
+	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
+		return on_answer(client, wsi);
+	case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
+		return on_body(client, in, len);
+	case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
+		return on_upgrade(client, wsi);
+	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+		note_library_error(client, in, len);
+		return 0;
+	case LWS_CALLBACK_CLIENT_ESTABLISHED:
+		return on_established(client, wsi);
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+		return on_receive(client, wsi, in, len);
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+		return on_peer_close(client, in, len);
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+		return on_writable(client, wsi);
+	case LWS_CALLBACK_WSI_DESTROY:
+		client->wsi = NULL;
+		if (!client->opening) /* else client_open() sees to it */
+			client_tell_end(client);
+		return 0;
+	default:
+		return 0;
+	}
+}
+
+static int
+client_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
+    void *in, size_t len)
+{
+	struct client *client;
+
+	(void)user;
+	switch (reason) {
+	case LWS_CALLBACK_COMPLETED_CLIENT_HTTP:
+		return -1; /* a refusal has been read: no more of it */
+	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
+	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
+	case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
+	case LWS_CALLBACK_CLIENT_FILTER_PRE_ESTABLISH:
+	case LWS_CALLBACK_CLIENT_CONNECTION_ERROR:
+	case LWS_CALLBACK_CLIENT_ESTABLISHED:
+	case LWS_CALLBACK_CLIENT_RECEIVE:
+	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
+	case LWS_CALLBACK_CLIENT_WRITEABLE:
+	case LWS_CALLBACK_WSI_DESTROY:
+		client = client_of(wsi);
+		if (client == NULL) /* freed: end it */
+			return reason == LWS_CALLBACK_WSI_DESTROY ? 0 : -1;
+		return dispatch(client, wsi, reason, in, len);
+	default:
+		return 0; /* of the vhost, or of no interest */
+	}
+}
+
+const struct lws_protocols client_protocols[] = {
+	{ .name = "earshot-client",
+	    .callback = client_callback,
+	    .rx_buffer_size = CLIENT_READ_BYTES,
+	    .tx_packet_size = CLIENT_WRITE_BYTES },
+	{ .name = NULL },
+};
