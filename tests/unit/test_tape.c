@@ -238,6 +238,29 @@ long_messages_leave_no_long_tails(void **state)
 }
 
 static void
+a_tail_that_cannot_be_given_back_stays(void **state)
+{
+	struct tape *tape = new_tape(MANY, MANY, MANY, 0);
+	struct message_meta meta;
+	struct span span;
+
+	(void)state;
+	/* So that the index is longer than the tail it would be moved over. */
+	for (uint8_t i = 1; i <= 120; i++)
+		assert_int_equal(tape_append(tape, &text, &i, 1), i);
+	memory_fail_nth(2); /* the first is the next segment's */
+	fill(tape, 1, 70000);
+	assert_true(memory_fail_seen());
+	memory_fail_nth(0);
+	for (int64_t i = 1; i <= 120; i++) {
+		assert_int_equal(tape_message(tape, i, &meta, &span), 0);
+		assert_int_equal(span.len, 3);
+		assert_int_equal(span.data[2], i);
+	}
+	tape_free(tape);
+}
+
+static void
 a_long_message_goes_with_its_segment(void **state)
 {
 	struct tape *tape = new_tape(1, MANY, MANY, 0);
@@ -353,6 +376,7 @@ main(void)
 		cmocka_unit_test(a_quiet_channel_costs_its_first_segment),
 		cmocka_unit_test(a_full_tape_publishes_without_allocating),
 		cmocka_unit_test(long_messages_leave_no_long_tails),
+		cmocka_unit_test(a_tail_that_cannot_be_given_back_stays),
 		cmocka_unit_test(a_long_message_goes_with_its_segment),
 		cmocka_unit_test(what_nobody_could_send_is_refused),
 		cmocka_unit_test(growth_is_told_beforehand),
