@@ -181,7 +181,7 @@ listener_add(struct conf *conf, const char *name, int line)
 }
 
 int
-channel_add(struct conf *conf, const char *pattern)
+conf_add_channel(struct conf *conf, const char *pattern)
 {
 	struct conf_channel *channels, *channel;
 
@@ -393,7 +393,7 @@ conf_finish(struct conf *conf, conf_fault_fn fault, void *arg)
 		    "no section [listener], expected at least one with listen "
 		    "= ADDRESS:PORT");
 	check_sections(&reader);
-	if (!default_channel_there(conf) && channel_add(conf, "**") < 0)
+	if (!default_channel_there(conf) && conf_add_channel(conf, "**") < 0)
 		return -ENOMEM;
 	assert(default_channel_there(conf));
 	return reader.fault_count;

@@ -89,7 +89,7 @@ int list_add(struct conf_list *list, const char *text, size_t len);
 void list_clear(struct conf_list *list);
 char *string_new(struct text text); /* NULL: no memory */
 int listener_add(struct conf *conf, const char *name, int line);
-int channel_add(struct conf *conf, const char *pattern);
+int conf_add_channel(struct conf *conf, const char *pattern);
 int command_add(struct conf *conf, const char *name, int line);
 
 /* keys.c: the table of sections and keys */

@@ -134,7 +134,7 @@ add_object(struct reader *reader, struct section *section)
 		return listener_add(conf, section->name, section->line);
 	case SECTION_CHANNEL:
 		section->index = conf->channel_count;
-		return channel_add(conf, section->name);
+		return conf_add_channel(conf, section->name);
 	case SECTION_COMMAND:
 		section->index = conf->command_count;
 		return command_add(conf, section->name, section->line);
