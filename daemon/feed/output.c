@@ -1,0 +1,258 @@
+/*
+ * output: the happy path is read() -> lines -> hub_publish(), sixteen
+ * kilobytes at a time, until the pipe is empty or the iteration's share is
+ * used up; the watch then comes back with the next iteration.
+ *
+ * - A pipe ends: a last line without a newline is a line.
+ * - The hub refuses a line: dropped and counted.  The log hears of it when
+ *   it begins and when it is over, a bounded number of times in a while, as a
+ *   hub that is full refuses every other line.
+ * - A line that is too long: lines.c.  The log hears of the first in a while.
+ * - stderr is for the log, which is no place for a program's every word: a
+ *   burst is shown, the rest is counted and told with the next shown line.
+ */
+
+#include "daemon/feed/output.h"
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "proto/utf8.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#define OUTPUT_READ_BYTES 16384
+#define OUTPUT_STDERR_BURST 20
+#define OUTPUT_SAY_AGAIN_US 10000000
+
+/* The hub says something else than before. */
+static void
+output_tell_refusal(struct output *output, int code)
+{
+	uint64_t held;
+
+	assert(code <= 0);
+	assert(code != output->refusing);
+	output->refusing = code;
+	if (!limiter_allow(&output->refused_limiter, clock_now_us(), &held))
+		return;
+	if (code < 0)
+		log_warn("command's lines are not published: %s"
+			 " feed=%s channel=%s",
+		    strerrordesc_np(-code), output->conf->name,
+		    output->conf->channel);
+	else
+		log_info("command's lines are published again, %" PRIu64
+			 " were not feed=%s channel=%s",
+		    output->refused, output->conf->name, output->conf->channel);
+}
+
+static void
+output_publish(const uint8_t *line, size_t len, void *arg)
+{
+	struct output *output = arg;
+	bool text = utf8_valid(line, len);
+	const struct hub_message message = {
+		.kind = text ? MESSAGE_TEXT : MESSAGE_BINARY,
+		.payload = line,
+		.len = len,
+		.checked = text,
+	};
+	int64_t r;
+	int code;
+
+	r = hub_publish(output->hub, output->conf->channel, output->channel_len,
+	    HUB_INSIDE, &message, output->wall_us, NULL);
+	code = r < 0 ? (int)r : 0;
+	if (code == 0) {
+		output->messages++;
+		output->bytes += len;
+	} else {
+		output->refused++;
+	}
+	if (code != output->refusing)
+		output_tell_refusal(output, code);
+}
+
+static void
+output_tell_cut(struct output *output)
+{
+	uint64_t held;
+
+	if (output->out.lines.cut == output->cut_told)
+		return;
+	output->cut_told = output->out.lines.cut;
+	if (limiter_allow(&output->cut_limiter, clock_now_us(), &held))
+		log_warn("command's lines of more than %" PRId64
+			 " bytes are cut off, %" PRIu64
+			 " so far feed=%s channel=%s",
+		    output->limits->message_bytes_max, output->out.lines.cut,
+		    output->conf->name, output->conf->channel);
+}
+
+/* The log takes care of control characters, this of what is no text. */
+static void
+output_log(const uint8_t *line, size_t len, void *arg)
+{
+	struct output *output = arg;
+	char text[OUTPUT_STDERR_LINE_BYTES_MAX];
+	bool valid = utf8_valid(line, len);
+	uint64_t held;
+	size_t i;
+
+	assert(len <= sizeof(text));
+	output->stderr_lines++;
+	if (!limiter_allow(&output->err_limiter, clock_now_us(), &held))
+		return;
+	for (i = 0; i < len; i++)
+		text[i] = line[i] == 0 || (line[i] >= 0x80 && !valid)
+			      ? '?'
+			      : (char)line[i];
+	if (held > 0)
+		log_info("command said %" PRIu64
+			 " lines more, not shown feed=%s channel=%s",
+		    held, output->conf->name, output->conf->channel);
+	log_info("command says: %.*s feed=%s channel=%s", (int)len, text,
+	    output->conf->name, output->conf->channel);
+}
+
+/*
+ * Reads for one iteration.  false: the end of the file, or an error; a pipe
+ * has none that would pass.
+ */
+static bool
+output_read(struct output *output, struct output_pipe *pipe, int64_t bytes_max)
+{
+	uint64_t before = output->messages + output->refused;
+	uint8_t data[OUTPUT_READ_BYTES];
+	int64_t left = bytes_max;
+
+	assert(bytes_max > 0);
+	output->wall_us = clock_wall_us();
+	while (left > 0 && output->messages + output->refused - before <
+			       OUTPUT_MESSAGES_PER_ITERATION_MAX) {
+		size_t most =
+		    left < OUTPUT_READ_BYTES ? (size_t)left : OUTPUT_READ_BYTES;
+		ssize_t n = read(pipe->fd, data, most);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return errno == EAGAIN;
+		if (n == 0)
+			return false;
+		lines_feed(&pipe->lines, data, (size_t)n, pipe->fn, output);
+		left -= n;
+	}
+	return true;
+}
+
+static void
+output_close_pipe(struct output *output, struct output_pipe *pipe)
+{
+	if (pipe->fd < 0)
+		return;
+	es_watch_free(pipe->watch);
+	pipe->watch = NULL;
+	(void)close(pipe->fd); /* a reading end: nothing to lose */
+	pipe->fd = -1;
+	output->wall_us = clock_wall_us();
+	lines_end(&pipe->lines, pipe->fn, output);
+}
+
+static void
+output_on_readable(int fd, unsigned what, void *arg)
+{
+	struct output_pipe *pipe = arg;
+	struct output *output = pipe->output;
+	bool more;
+
+	(void)what;
+	es_loop_assert(output->net);
+	assert(fd == pipe->fd);
+	more = output_read(output, pipe,
+	    pipe == &output->out ? output->limits->feed_read_bytes_max
+				 : OUTPUT_STDERR_BYTES_PER_ITERATION_MAX);
+	output_tell_cut(output);
+	if (more)
+		return;
+	output_close_pipe(output, pipe);
+	output->ended(output->arg); /* last: may free us */
+}
+
+static void
+output_init_pipe(
+    struct output *output, struct output_pipe *pipe, size_t max, line_fn fn)
+{
+	*pipe = (struct output_pipe){ .output = output, .fd = -1, .fn = fn };
+	lines_init(&pipe->lines, max);
+}
+
+void
+output_init(struct output *output, const struct conf_command *conf,
+    const struct conf_limits *limits, struct hub *hub, es_loop *net)
+{
+	*output = (struct output){
+		.conf = conf,
+		.limits = limits,
+		.hub = hub,
+		.net = net,
+		.channel_len = strlen(conf->channel),
+	};
+	output_init_pipe(output, &output->out,
+	    (size_t)limits->message_bytes_max, output_publish);
+	output_init_pipe(
+	    output, &output->err, OUTPUT_STDERR_LINE_BYTES_MAX, output_log);
+	limiter_init(
+	    &output->err_limiter, OUTPUT_STDERR_BURST, OUTPUT_SAY_AGAIN_US);
+	limiter_init(&output->cut_limiter, 1, OUTPUT_SAY_AGAIN_US);
+	limiter_init(&output->refused_limiter, 2, OUTPUT_SAY_AGAIN_US);
+}
+
+void
+output_fini(struct output *output)
+{
+	assert(output_is_closed(output));
+	lines_fini(&output->out.lines);
+	lines_fini(&output->err.lines);
+}
+
+int
+output_open(struct output *output, int out_fd, int err_fd)
+{
+	int r;
+
+	assert(output->ended);
+	assert(output_is_closed(output));
+	output->out.fd = out_fd;
+	output->err.fd = err_fd;
+	r = es_watch_new(output->net, "command stdout", out_fd, ES_READ,
+	    output_on_readable, &output->out, &output->out.watch);
+	if (r == 0)
+		r = es_watch_new(output->net, "command stderr", err_fd, ES_READ,
+		    output_on_readable, &output->err, &output->err.watch);
+	if (r < 0)
+		output_close(output);
+	return r;
+}
+
+void
+output_close(struct output *output)
+{
+	output_close_pipe(output, &output->out);
+	output_close_pipe(output, &output->err);
+}
+
+bool
+output_stdout_is_open(const struct output *output)
+{
+	return output->out.fd >= 0;
+}
+
+bool
+output_is_closed(const struct output *output)
+{
+	return output->out.fd < 0 && output->err.fd < 0;
+}
