@@ -31,9 +31,9 @@ struct consumer {
 	struct channel *channel; /* NULL: not subscribed */
 	struct cursor cursor;
 	struct list pending; /* in hub.pending: to be visited */
-	uint32_t index;	     /* in the channel's array */
-	bool blocked;	     /* waits for hub_consumer_writable() */
-	bool ended;	     /* broken or overrun: not visited again */
+	uint32_t index; /* in the channel's array */
+	bool blocked; /* waits for hub_consumer_writable() */
+	bool ended; /* broken or overrun: not visited again */
 };
 
 struct hub_ops {
@@ -88,7 +88,7 @@ struct hub_message {
 
 struct hub_answer {
 	struct position position; /* just before the first that follows */
-	bool recovered;		  /* nothing is missing */
+	bool recovered; /* nothing is missing */
 	int64_t gap_from, gap_to; /* named when some is; else 0, 0 */
 };
 

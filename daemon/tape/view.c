@@ -235,6 +235,8 @@ view_retire(struct view *view)
 	view->first++;
 	view->count--;
 	view->retired++;
+	if (view->count == 0) /* gone quiet: it begins small again */
+		view->next_bytes = VIEW_SEGMENT_MIN;
 }
 
 void

@@ -1,0 +1,134 @@
+/*
+ * Consumers: where each begins, and the two ways of waiting.  One that is
+ * behind waits in hub.pending for its turn; one whose socket is full waits
+ * for the socket and is in no list.
+ */
+
+#include "daemon/hub/hub_internal.h"
+
+#include <errno.h>
+
+/* The first message that follows, and what is to be told about it. */
+static int64_t
+first_for(
+    const struct tape *tape, const struct from *from, struct hub_answer *answer)
+{
+	const struct position *position = &from->position;
+	int64_t newest = tape_newest(tape), oldest = tape_oldest(tape);
+
+	assert(oldest <= newest + 1);
+	answer->recovered = true;
+	switch (from->kind) {
+	case FROM_LIVE:
+		return newest + 1;
+	case FROM_OLDEST:
+		return oldest;
+	case FROM_LAST:
+		assert(from->count >= 0);
+		return newest + 1 - from->count > oldest
+			   ? newest + 1 - from->count
+			   : oldest;
+	case FROM_POSITION:
+		if (position->epoch == tape_epoch(tape) &&
+		    position->offset >= tape_kept(tape) - 1 &&
+		    position->offset <= newest)
+			return position->offset + 1;
+		answer->recovered = false;
+		if (position->epoch == tape_epoch(tape) &&
+		    position->offset >= 0 && position->offset < newest) {
+			answer->gap_from = position->offset + 1;
+			answer->gap_to = oldest - 1;
+		}
+		return oldest;
+	}
+	assert(!"a kind of from");
+	return newest + 1;
+}
+
+int
+hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
+    size_t len, const struct from *from, int64_t now_us,
+    struct hub_answer *ret_answer)
+{
+	struct hub_answer answer = { 0 };
+	struct channel *channel;
+	int64_t first;
+	int rc;
+
+	assert(!consumer->channel);
+	if (hub->closing) {
+		hub->counts.refused_closing++;
+		return -ESHUTDOWN;
+	}
+	rc = channel_get(hub, name, len, &channel);
+	if (rc < 0)
+		return rc;
+	rc = channel_reserve(channel);
+	if (rc < 0)
+		return rc;
+
+	channel_trim(hub, channel, now_us);
+	*consumer = (struct consumer){ .channel = channel };
+	list_init(&consumer->pending);
+	first = first_for(channel->tape, from, &answer);
+	rc = cursor_to(channel->tape, first, &consumer->cursor);
+	assert(rc == 0);
+	channel_add(channel, consumer);
+	if (cursor_at_end(channel->tape, &consumer->cursor))
+		channel_unpark(channel, consumer);
+	else
+		list_append(&hub->pending, &consumer->pending);
+	answer.position.epoch = tape_epoch(channel->tape);
+	answer.position.offset = first - 1;
+	*ret_answer = answer;
+	return 0;
+}
+
+void
+hub_unsubscribe(struct hub *hub, struct consumer *consumer)
+{
+	(void)hub; /* whose list of pending ones it leaves */
+	if (!consumer->channel)
+		return;
+	list_remove(&consumer->pending);
+	channel_remove(consumer->channel, consumer);
+	consumer->channel = NULL;
+}
+
+void
+hub_consumer_writable(struct hub *hub, struct consumer *consumer)
+{
+	struct channel *channel = consumer->channel;
+
+	if (!channel || !consumer->blocked)
+		return;
+	consumer->blocked = false;
+	if (consumer->ended)
+		return;
+	assert(channel_parked(channel, consumer));
+	if (cursor_at_end(channel->tape, &consumer->cursor))
+		channel_unpark(channel, consumer);
+	else
+		list_append(&hub->pending, &consumer->pending);
+}
+
+bool
+hub_consumer_at_end(const struct consumer *consumer)
+{
+	return !consumer->channel ||
+	       cursor_at_end(consumer->channel->tape, &consumer->cursor);
+}
+
+int64_t
+hub_consumer_lag(const struct consumer *consumer)
+{
+	if (!consumer->channel)
+		return 0;
+	return cursor_lag_messages(consumer->channel->tape, &consumer->cursor);
+}
+
+const char *
+hub_consumer_channel(const struct consumer *consumer)
+{
+	return consumer->channel ? consumer->channel->name : NULL;
+}

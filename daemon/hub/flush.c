@@ -1,0 +1,238 @@
+/*
+ * The flush: every consumer that lacks something and can take it is visited,
+ * within a budget of visits and bytes.
+ *
+ * There are two lines of those: the live consumers of dirty channels, visited
+ * in a pass over each channel's array, and the pending ones, who are further
+ * behind.  A visit writes a few spans; who then lacks more goes to the end of
+ * the pending line and is not visited again in the same flush.
+ *
+ * - The budget ends: a pass stays where it is and its channel first in line,
+ *   pending consumers keep their order.  Both go on there next time, so nobody
+ *   is visited twice while another waits.
+ * - Both lines are long: each gets half of the budget, and what one leaves the
+ *   other may have.  Which goes first changes after each flush that was cut,
+ *   so that a budget of one visit serves both.
+ * - Something is published between the parts of a cut pass: the pass is
+ *   finished as it is, those that come late in it get more at once, and
+ *   another pass follows.
+ * - The socket is full, is broken or its consumer overrun and ended: it is
+ *   parked and in no line.
+ */
+
+#include "daemon/hub/hub_internal.h"
+
+struct budget {
+	int64_t visits, bytes;
+};
+
+enum visited { VISITED_LIVE, VISITED_BEHIND, VISITED_PARKED };
+
+static bool
+spent(const struct budget *budget)
+{
+	return budget->visits <= 0 || budget->bytes <= 0;
+}
+
+/* The tape has gone on without it.  true: the cursor is on kept ground. */
+static bool
+overtaken(struct hub *hub, struct consumer *consumer)
+{
+	const struct tape *tape = consumer->channel->tape;
+	enum conf_overrun policy = consumer->channel->conf->overrun;
+	bool inside = cursor_inside_message(&consumer->cursor);
+	int64_t from = consumer->cursor.offset;
+	int64_t to = tape_kept(tape) - 1;
+	bool goes_on;
+	int rc;
+
+	if (policy == CONF_OVERRUN_LATEST)
+		to = tape_newest(tape);
+	assert(from <= to);
+	hub->counts.overruns++;
+	goes_on =
+	    hub->ops.overrun(consumer, policy, from, to, inside, hub->arg);
+	if (!goes_on) {
+		consumer->ended = true;
+		return false;
+	}
+	assert(!inside);
+	hub->counts.messages_skipped += (uint64_t)(to - from + 1);
+	rc = cursor_to(tape, to + 1, &consumer->cursor);
+	assert(rc == 0);
+	return true;
+}
+
+static enum visited
+visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
+{
+	const struct tape *tape = consumer->channel->tape;
+	size_t max = (size_t)hub->conf->limits.span_bytes_max;
+
+	assert(!consumer->blocked && !consumer->ended);
+	budget->visits--;
+	for (int i = 0; i < HUB_VISIT_SPANS_MAX; i++) {
+		struct span span;
+		bool blocked = false;
+		int rc = cursor_span(tape, &consumer->cursor, max, &span);
+		int64_t taken;
+
+		if (rc == 0)
+			return VISITED_LIVE;
+		if (rc < 0) {
+			if (!overtaken(hub, consumer))
+				return VISITED_PARKED;
+			continue;
+		}
+		taken = hub->ops.write(consumer, &span, &blocked, hub->arg);
+		if (taken < 0) {
+			consumer->ended = true;
+			return VISITED_PARKED;
+		}
+		assert((uint64_t)taken <= span.len);
+		budget->bytes -= taken;
+		hub->counts.bytes_out += (uint64_t)taken;
+		hub->counts.messages_out += (uint64_t)cursor_advance(
+		    tape, &consumer->cursor, (size_t)taken);
+		if (blocked) {
+			consumer->blocked = true;
+			return VISITED_PARKED;
+		}
+		if (cursor_at_end(tape, &consumer->cursor))
+			return VISITED_LIVE;
+	}
+	return VISITED_BEHIND;
+}
+
+/* One pass, or as much of it as the budget allows. */
+static void
+pass(struct hub *hub, struct channel *channel, struct budget *budget)
+{
+	if (channel->done == 0)
+		channel->pass_to = tape_newest(channel->tape);
+	while (channel->done < channel->live && !spent(budget)) {
+		struct consumer *consumer = channel->consumers[channel->done];
+		enum visited visited;
+
+		assert(consumer->index == channel->done);
+		if (channel->done + 4 < channel->live)
+			__builtin_prefetch(
+			    channel->consumers[channel->done + 4], 1);
+		visited = visit(hub, consumer, budget);
+		if (visited == VISITED_LIVE) {
+			channel->done++;
+			continue;
+		}
+		channel_park(channel, consumer);
+		if (visited == VISITED_BEHIND)
+			list_append(&hub->pending, &consumer->pending);
+	}
+	if (channel->done < channel->live)
+		return;
+	channel->done = 0;
+	list_remove(&channel->dirty);
+	if (channel->pass_to < tape_newest(channel->tape))
+		channel_mark_dirty(hub, channel);
+}
+
+static void
+flush_channels(struct hub *hub, struct budget *budget)
+{
+	struct list *node;
+
+	while (!spent(budget) && (node = list_first(&hub->dirty)))
+		pass(hub, LIST_ENTRY(node, struct channel, dirty), budget);
+}
+
+/*
+ * Up to and with the one that was last in line when the flush began;
+ * *last is NULL when that one has been visited.
+ */
+static void
+flush_pending(struct hub *hub, struct list **last, struct budget *budget)
+{
+	while (*last && !spent(budget)) {
+		struct list *node = list_first(&hub->pending);
+		struct consumer *consumer =
+		    LIST_ENTRY(node, struct consumer, pending);
+
+		if (node == *last)
+			*last = NULL;
+		list_remove(node);
+		switch (visit(hub, consumer, budget)) {
+		case VISITED_LIVE:
+			channel_unpark(consumer->channel, consumer);
+			break;
+		case VISITED_BEHIND:
+			list_append(&hub->pending, node);
+			break;
+		case VISITED_PARKED:
+			break;
+		}
+	}
+}
+
+static void
+flush_line(
+    struct hub *hub, bool pending, struct list **last, struct budget *budget)
+{
+	if (pending)
+		flush_pending(hub, last, budget);
+	else
+		flush_channels(hub, budget);
+}
+
+/* Half of it, rounded up, is taken out of the budget. */
+static struct budget
+take_half(struct budget *budget)
+{
+	struct budget half = {
+		(budget->visits + 1) / 2,
+		(budget->bytes + 1) / 2,
+	};
+
+	budget->visits -= half.visits;
+	budget->bytes -= half.bytes;
+	return half;
+}
+
+bool
+hub_flush(struct hub *hub, int64_t now_us)
+{
+	struct budget budget = {
+		hub->conf->limits.flushes_per_iteration_max,
+		HUB_FLUSH_BYTES_MAX,
+	};
+	struct list *last = NULL;
+	bool pending = hub->pending_first;
+
+	(void)now_us; /* nothing here depends on time yet */
+	if (!hub_flush_wanted(hub))
+		return false;
+	hub->counts.flushes++;
+	if (!list_empty(&hub->pending))
+		last = hub->pending.prev;
+	if (last && !list_empty(&hub->dirty)) {
+		struct budget half = take_half(&budget);
+
+		flush_line(hub, pending, &last, &half);
+		budget.visits += half.visits;
+		budget.bytes += half.bytes;
+		flush_line(hub, !pending, &last, &budget);
+	}
+	flush_line(hub, pending, &last, &budget);
+	flush_line(hub, !pending, &last, &budget);
+
+	if (last || !list_empty(&hub->dirty)) {
+		assert(spent(&budget));
+		hub->counts.flushes_cut++;
+		hub->pending_first = !pending;
+	}
+	return hub_flush_wanted(hub);
+}
+
+bool
+hub_flush_wanted(const struct hub *hub)
+{
+	return !list_empty(&hub->dirty) || !list_empty(&hub->pending);
+}

@@ -1,0 +1,243 @@
+/*
+ * The hub: publish, rights and limits, the accounts.
+ *
+ * A publish is checked whole before anything is made: intake open, length,
+ * payload, name, number of channels, memory of all tapes.  Then it is one
+ * append, and the channel is marked dirty once, however many messages follow
+ * before the next flush.  No consumer is looked at.
+ *
+ * - Tapes full: what is too old goes first, here and in as many channels as a
+ *   tick does; every refused publish takes that turn further.  A sweep over
+ *   all channels would make each refusal cost milliseconds.
+ */
+
+#include "daemon/hub/hub.h"
+#include "daemon/hub/hub_internal.h"
+
+#include "daemon/base/memory.h"
+#include "proto/json.h"
+#include "proto/utf8.h"
+
+#include <errno.h>
+
+int
+hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
+    void *arg, struct hub **ret_hub)
+{
+	struct hub *hub;
+
+	assert(ops->write && ops->overrun);
+	hub = memory_alloc(sizeof(*hub));
+	if (!hub)
+		return -ENOMEM;
+	*hub = (struct hub){
+		.conf = conf,
+		.ops = *ops,
+		.arg = arg,
+		.epoch_state = seed,
+	};
+	list_init(&hub->dirty);
+	list_init(&hub->pending);
+	hub->hash_key[0] = hub_random(hub);
+	hub->hash_key[1] = hub_random(hub);
+	*ret_hub = hub;
+	return 0;
+}
+
+void
+hub_free(struct hub *hub)
+{
+	if (!hub)
+		return;
+	assert(list_empty(&hub->dirty) && list_empty(&hub->pending));
+	for (uint32_t i = 0; i < hub->channel_count; i++)
+		channel_free(hub->channels[i]);
+	memory_free(hub->channels);
+	memory_free(hub->table);
+	memory_free(hub);
+}
+
+bool
+hub_may(struct hub *hub, const struct identity *who, enum conf_rights right,
+    const char *channel, size_t len)
+{
+	/* Rights are the same on every channel until tokens name some. */
+	(void)channel;
+	(void)len;
+	if (who->rights & (unsigned)right)
+		return true;
+	hub->counts.refused_rights++;
+	return false;
+}
+
+static int
+check_payload(const struct hub_message *message)
+{
+	if (message->checked)
+		return 0;
+	switch (message->kind) {
+	case MESSAGE_TEXT:
+		return utf8_valid(message->payload, message->len) ? 0 : -EILSEQ;
+	case MESSAGE_JSON:
+		/* Too deep is no JSON for us either. */
+		return json_check(message->payload, message->len, NULL) < 0
+			   ? -EBADMSG
+			   : 0;
+	case MESSAGE_BINARY:
+		return 0;
+	}
+	assert(!"a kind of message");
+	return -EBADMSG;
+}
+
+static bool
+tapes_full(const struct hub *hub, const struct channel *channel, size_t len)
+{
+	size_t growth = tape_growth_bytes(channel->tape, len);
+
+	return hub->tapes_bytes + growth >
+	       (uint64_t)hub->conf->limits.tapes_bytes_max;
+}
+
+static int64_t
+append(struct hub *hub, struct channel *channel,
+    const struct hub_message *message, int64_t now_us)
+{
+	const struct message_meta meta = { message->kind, now_us };
+	size_t before;
+	int64_t offset;
+
+	if (tapes_full(hub, channel, message->len)) {
+		channel_trim(hub, channel, now_us);
+		hub_tick(hub, now_us);
+		if (tapes_full(hub, channel, message->len)) {
+			hub->counts.refused_tapes_bytes++;
+			return -ENOBUFS;
+		}
+	}
+	before = tape_memory_bytes(channel->tape);
+	offset =
+	    tape_append(channel->tape, &meta, message->payload, message->len);
+	hub->tapes_bytes += tape_memory_bytes(channel->tape);
+	assert(hub->tapes_bytes >= before);
+	hub->tapes_bytes -= before;
+	return offset;
+}
+
+int64_t
+hub_publish(struct hub *hub, const char *name, size_t len,
+    enum hub_origin origin, const struct hub_message *message, int64_t now_us,
+    struct position *ret_position)
+{
+	struct channel *channel;
+	int64_t offset;
+	int rc;
+
+	if (hub->closing && origin == HUB_OUTSIDE) {
+		hub->counts.refused_closing++;
+		return -ESHUTDOWN;
+	}
+	if (message->len > (uint64_t)hub->conf->limits.message_bytes_max) {
+		hub->counts.refused_message_bytes++;
+		return -EMSGSIZE;
+	}
+	rc = check_payload(message);
+	if (rc < 0) {
+		hub->counts.refused_payload++;
+		return rc;
+	}
+	rc = channel_get(hub, name, len, &channel);
+	if (rc < 0)
+		return rc;
+	offset = append(hub, channel, message, now_us);
+	if (offset < 0)
+		return offset;
+	channel_mark_dirty(hub, channel);
+	channel->messages_in++;
+	channel->bytes_in += message->len;
+	hub->counts.messages_in++;
+	hub->counts.bytes_in += message->len;
+	if (ret_position) {
+		ret_position->epoch = tape_epoch(channel->tape);
+		ret_position->offset = offset;
+	}
+	return offset;
+}
+
+void
+hub_close_intake(struct hub *hub)
+{
+	hub->closing = true;
+}
+
+void
+hub_tick(struct hub *hub, int64_t now_us)
+{
+	uint32_t count = hub->channel_count;
+
+	if (count > HUB_TICK_CHANNELS_MAX)
+		count = HUB_TICK_CHANNELS_MAX;
+	for (; count > 0; count--) {
+		if (hub->tick_next >= hub->channel_count)
+			hub->tick_next = 0;
+		channel_trim(hub, hub->channels[hub->tick_next++], now_us);
+	}
+}
+
+const struct hub_counts *
+hub_counts(const struct hub *hub)
+{
+	return &hub->counts;
+}
+
+size_t
+hub_channel_count(const struct hub *hub)
+{
+	return hub->channel_count;
+}
+
+uint64_t
+hub_memory_bytes(const struct hub *hub)
+{
+	return hub->tapes_bytes;
+}
+
+static void
+add_lag(const struct channel *channel, struct hub_channel_stats *stats)
+{
+	/* Between passes, live consumers lack nothing. */
+	uint32_t i = list_empty(&channel->dirty) ? channel->live : 0;
+
+	for (; i < channel->count; i++) {
+		const struct cursor *cursor = &channel->consumers[i]->cursor;
+		int64_t messages = cursor_lag_messages(channel->tape, cursor);
+		uint64_t bytes = cursor_lag_bytes(channel->tape, cursor);
+
+		if (messages > stats->lag_messages_max)
+			stats->lag_messages_max = messages;
+		if (bytes > stats->lag_bytes_max)
+			stats->lag_bytes_max = bytes;
+	}
+}
+
+void
+hub_each_channel(struct hub *hub,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < hub->channel_count; i++) {
+		const struct channel *channel = hub->channels[i];
+		struct hub_channel_stats stats = {
+			.name = channel->name,
+			.epoch = tape_epoch(channel->tape),
+			.oldest = tape_oldest(channel->tape),
+			.newest = tape_newest(channel->tape),
+			.messages_in = channel->messages_in,
+			.bytes_in = channel->bytes_in,
+			.consumers = channel->count,
+			.memory_bytes = tape_memory_bytes(channel->tape),
+		};
+
+		add_lag(channel, &stats);
+		fn(&stats, arg);
+	}
+}

@@ -1,0 +1,102 @@
+#ifndef DAEMON_HUB_HUB_INTERNAL_H
+#define DAEMON_HUB_HUB_INTERNAL_H
+
+/*
+ * hub, inside: what hub.c, channel.c, consumer.c and flush.c share.
+ *
+ * Shape    A channel's consumers stand in one dense array of three parts:
+ *          [0, done)      live, visited in the running pass
+ *          [done, live)   live, to be visited in it
+ *          [live, count)  parked: behind, and waiting for their turn in
+ *                         hub.pending, or for their socket, or ended
+ *          A live consumer was at the end of the tape when the pass before
+ *          this one ended.  So publishing touches no consumer, and a pass
+ *          touches none that cannot take bytes.
+ *          Channels stand in a dense array too; the table holds indexes.
+ * Threads  Quiet, as the hub.
+ */
+
+#include "daemon/hub/hub.h"
+
+#include <assert.h>
+
+/* A visit writes this many spans at most; who lacks more waits in line. */
+#define HUB_VISIT_SPANS_MAX 4
+
+/* Bytes one hub_flush() hands out, give or take a visit: some milliseconds. */
+#define HUB_FLUSH_BYTES_MAX (INT64_C(16) * 1024 * 1024)
+
+/* Channels trimmed by one hub_tick(). */
+#define HUB_TICK_CHANNELS_MAX 256u
+
+struct channel {
+	struct tape *tape;
+	const struct conf_channel *conf;
+	struct consumer **consumers;
+	uint32_t done, live, count, room;
+	struct list dirty; /* in hub.dirty: a pass is due or running */
+	int64_t pass_to; /* the newest message when the pass began */
+	uint64_t messages_in, bytes_in;
+	uint64_t hash; /* of the name */
+	uint32_t name_len;
+	char name[]; /* NUL-terminated */
+};
+
+struct hub {
+	const struct conf *conf;
+	struct hub_ops ops;
+	void *arg;
+	uint64_t hash_key[2];
+	uint64_t epoch_state;
+	struct channel **channels;
+	uint32_t channel_count, channel_room;
+	uint32_t *table; /* index into channels + 1; 0: free */
+	uint32_t table_size;
+	struct list dirty; /* channels */
+	struct list pending; /* consumers */
+	bool pending_first;
+	bool closing;
+	uint32_t tick_next;
+	uint64_t tapes_bytes;
+	struct hub_counts counts;
+};
+
+/* channel.c */
+
+/* What the hub's random numbers are made of; never the same twice. */
+uint64_t hub_random(struct hub *hub);
+
+/*
+ * The channel of that name, made if there is none.  -EINVAL (name), -ENFILE,
+ * -ENOMEM; these are counted.
+ */
+int channel_get(struct hub *hub, const char *name, size_t len,
+    struct channel **ret_channel);
+void channel_free(struct channel *channel); /* without consumers */
+void channel_trim(struct hub *hub, struct channel *channel, int64_t now_us);
+
+/* Room for one more consumer.  -ENOMEM. */
+int channel_reserve(struct channel *channel);
+void channel_add(struct channel *channel, struct consumer *consumer);
+void channel_remove(struct channel *channel, struct consumer *consumer);
+
+/* Between the parts of the array. */
+void channel_park(struct channel *channel, struct consumer *consumer);
+void channel_unpark(struct channel *channel, struct consumer *consumer);
+
+static inline bool
+channel_parked(const struct channel *channel, const struct consumer *consumer)
+{
+	assert(channel->consumers[consumer->index] == consumer);
+	return consumer->index >= channel->live;
+}
+
+/* Live consumers lack something: a pass is due. */
+static inline void
+channel_mark_dirty(struct hub *hub, struct channel *channel)
+{
+	if (channel->live > 0 && list_empty(&channel->dirty))
+		list_append(&hub->dirty, &channel->dirty);
+}
+
+#endif
