@@ -1,7 +1,7 @@
 # earshot: make help says what can be made.
 #
-# Every room's sources go into one archive; the two programs, the unit tests
-# and the fuzzers are linked with it.  A room is found by its folder, so a new
+# Every room's sources go into one archive; the roof (daemon/*.c), the command
+# line (daemon/ctl), unit tests, fuzzers and benches are linked with it.  A room is found by its folder, so a new
 # file needs no line here.
 
 VERSION = 0.1.0
@@ -58,8 +58,7 @@ HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 LIBRARY = $(B)/libearshot.a
-PROGRAMS = $(if $(wildcard daemon/main.c),$(B)/earshotd) \
-	$(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
+PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
 TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS)
 
 all: $(LIBRARY) $(PROGRAMS)
@@ -163,9 +162,9 @@ bench: $(patsubst tests/bench/%,bench-%,$(basename \
 bench-%: deps-bench all $(BENCHES)
 	@B=$(B) $(wildcard tests/bench/$*.sh tests/bench/$*.py)
 
+lint: export FLAGS = $(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))
 lint: deps-test deps-lint found
-	@CC='$(CC)' B=$(B) FLAGS="$(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))" \
-	    tests/lint/lint
+	@CC='$(CC)' B=$(B) tests/lint/lint
 
 format: deps-lint
 	clang-format -i $(SOURCES) $(HEADERS)

@@ -16,6 +16,7 @@ HEADER_LINES_MAX = 150
 DESIGN_LINES_MAX = 90
 COLUMNS_MAX = 80
 TAB = 8
+ROOF = "daemon"
 
 # Written so that this file does not find itself.
 UNFINISHED = re.compile(r"\b(TO" r"DO|FIX" r"ME|X" r"XX|HA" r"CK)\b")
@@ -47,14 +48,8 @@ class Floors:
 
     def room_of(self, path):
         """The room a path belongs to; None for tests and the like."""
-        if path in self.rooms:
-            return path
-        parts = path.split("/")
-        for depth in (2, 1):
-            room = "/".join(parts[:depth])
-            if len(parts) > depth and room in self.rooms:
-                return room
-        return None
+        room = path.rpartition("/")[0]
+        return room if room in self.rooms else None
 
     def is_door(self, room, header):
         if header.endswith("_internal.h"):
@@ -74,8 +69,10 @@ class Floors:
     def check(self, path, mark, header):
         """Why this file may not include that header, or None."""
         room = self.room_of(path)
-        if room is None:
+        if room is None and path.startswith("tests/"):
             return None
+        if room is None:
+            return "the file is in no room of floors.txt"
         may, seen = self.rooms[room]
         quiet = room in self.quiet and path not in self.loud
         if quiet and header in self.noise:
@@ -147,9 +144,9 @@ def check_designs(floors, paths):
     """A room with more than two files explains itself, file by file."""
     for room in floors.rooms:
         inside = [p for p in paths if floors.room_of(p) == room
-                  and p.endswith((".c", ".h")) and room != p]
+                  and p.endswith((".c", ".h"))]
         design = pathlib.Path(room, "DESIGN")
-        if len(inside) <= 2:
+        if len(inside) <= 2 or room == ROOF:
             continue
         if not design.is_file():
             yield str(design), 1, f"missing: {room} has {len(inside)} files"
