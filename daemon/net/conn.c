@@ -76,6 +76,7 @@ conn_new(
 	conn->who.rights = net->conf->anonymous;
 	conn->state = CONN_HANDSHAKE;
 	buffer_init(&conn->message);
+	list_init(&conn->node);
 	list_init(&conn->consumer.pending);
 	wheel_entry_init(&conn->deadline);
 	list_append(&net->conns, &conn->node);
@@ -232,8 +233,9 @@ on_hub_write(struct consumer *consumer, const struct span *span,
 
 	(void)arg;
 	glue_on_loop(conn->net->glue);
-	assert(conn->state == CONN_WS);
-	if (conn->close_code != 0 || conn->peer_closed) {
+	/* Not open yet: its upgrade failed after it was subscribed. */
+	if (conn->state != CONN_WS || conn->close_code != 0 ||
+	    conn->peer_closed) {
 		*ret_blocked = true;
 		return 0;
 	}

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEADERS_BYTES 2048
+#define HEADERS_BYTES 512
 #define ERROR_BYTES 512
 
 typedef int (*route_fn)(struct conn *conn);
@@ -97,26 +97,59 @@ is_head(struct conn *conn)
 	return lws_hdr_total_length(conn->wsi, WSI_TOKEN_HEAD_URI) > 0;
 }
 
+static const char *
+reason_phrase(unsigned status)
+{
+	static const struct {
+		unsigned status;
+		const char *phrase;
+	} phrases[] = {
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 400, "Bad Request" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 411, "Length Required" },
+		{ 413, "Content Too Large" },
+		{ 426, "Upgrade Required" },
+		{ 503, "Service Unavailable" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(phrases) / sizeof(*phrases); i++)
+		if (phrases[i].status == status)
+			return phrases[i].phrase;
+	assert(!"a status we answer with");
+	return "";
+}
+
+/*
+ * The library's own headers say HTTP/1.0 while an upgrade is being decided,
+ * which clients do not take for an answer.
+ */
 static int
 write_headers(struct conn *conn, const struct answer *answer)
 {
-	unsigned char buffer[LWS_PRE + HEADERS_BYTES];
-	unsigned char *start = buffer + LWS_PRE, *p = start;
-	unsigned char *end = buffer + sizeof(buffer);
-	const char *type =
-	    answer->type != NULL ? answer->type : "application/json";
-	const size_t extra =
-	    answer->headers != NULL ? strlen(answer->headers) : 0;
+	const bool upgrade = conn->state == CONN_HANDSHAKE;
+	char headers[HEADERS_BYTES];
+	int len;
 
-	if (lws_add_http_common_headers(
-		conn->wsi, answer->status, type, answer->len, &p, end) != 0)
-		return -1;
-	if (extra > (size_t)(end - p))
-		return -1;
-	if (extra > 0)
-		memcpy(p, answer->headers, extra);
-	p += extra;
-	return lws_finalize_write_http_header(conn->wsi, start, &p, end);
+	len = snprintf(headers, sizeof(headers),
+	    "HTTP/1.1 %u %s\r\n"
+	    "Content-Type: %s\r\n"
+	    "Content-Length: %zu\r\n"
+	    "%s%s\r\n",
+	    answer->status, reason_phrase(answer->status),
+	    answer->type != NULL ? answer->type : "application/json",
+	    answer->len, answer->headers != NULL ? answer->headers : "",
+	    upgrade || conn->net->closing ? "Connection: close\r\n" : "");
+	assert(len > 0);
+	assert((size_t)len < sizeof(headers));
+	return lws_write(conn->wsi, (unsigned char *)headers, (size_t)len,
+		   LWS_WRITE_HTTP_HEADERS) < 0
+		   ? -1
+		   : 0;
 }
 
 /* 0, or -1: the connection is of no more use. */

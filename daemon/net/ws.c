@@ -106,7 +106,6 @@ subscribe(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
 	    clock_wall_us(), &answer);
 	if (error < 0)
 		return subscribe_error(conn, error);
-	conn->consumer.blocked = true; /* until the answer is out */
 	conn->position = answer.position;
 	conn->recovered = answer.recovered;
 	return 0;
@@ -182,8 +181,7 @@ ws_on_established(struct conn *conn)
 		conn_close(conn, 4009, "gap: not recovered");
 		return 0;
 	}
-	hub_consumer_writable(net->hub, &conn->consumer);
-	return 0;
+	return 0; /* the flush after this batch begins to write */
 }
 
 static void
