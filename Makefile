@@ -162,9 +162,9 @@ bench: $(patsubst tests/bench/%,bench-%,$(basename \
 bench-%: deps-bench all $(BENCHES)
 	@B=$(B) $(wildcard tests/bench/$*.sh tests/bench/$*.py)
 
-lint: export FLAGS = $(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))
+LINT_FLAGS = $(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))
 lint: deps-test deps-lint found
-	@CC='$(CC)' B=$(B) tests/lint/lint
+	@CC='$(CC)' B=$(B) FLAGS='$(subst ','\'',$(LINT_FLAGS))' tests/lint/lint
 
 format: deps-lint
 	clang-format -i $(SOURCES) $(HEADERS)
