@@ -1,0 +1,52 @@
+/*
+ * report: what nobody was waiting for, to the owner's function or the log.
+ */
+
+#include <assert.h>
+
+#include "daemon/base/log.h"
+#include "daemon/loop/loop_internal.h"
+
+static void
+report_to_log(const char *where, es_report_kind kind, const char *what,
+    int code, const char *message, es_usec took)
+{
+	switch (kind) {
+	case ES_R_ERROR:
+		log_error("loop=%s failed=\"%s\" code=%d nobody looked: %s",
+		    where, what, code, message ? message : "no message");
+		return;
+	case ES_R_SLOW:
+		log_warn("loop=%s slow=\"%s\" took_us=%lld", where, what,
+		    (long long)took);
+		return;
+	case ES_R_STUCK:
+		log_error("loop=%s stuck=\"%s\" running for us=%lld", where,
+		    what, (long long)took);
+		return;
+	case ES_R_STARVED:
+		log_warn("loop=%s starved=\"%s\" for us=%lld: every worker "
+			 "waits and work is queued",
+		    where, what, (long long)took);
+		return;
+	case ES_R_LEFTOVER:
+		log_error("loop=%s leftover=\"%s\": did not end in time", where,
+		    what);
+		return;
+	}
+	assert(!"no such kind");
+}
+
+void
+loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,
+    const char *message, es_usec took)
+{
+	if (!what)
+		what = "unnamed";
+	if (loop && loop->report)
+		loop->report(
+		    loop, kind, what, code, message, took, loop->report_arg);
+	else
+		report_to_log(loop ? loop->name : "none", kind, what, code,
+		    message, took);
+}
