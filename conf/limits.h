@@ -46,7 +46,7 @@
 	    "from our close frame to the peer's; then cut") \
 	X(accepts_per_iteration_max, COUNT, 64, 1, 65536, \
 	    "connections accepted in one loop iteration; the rest waits") \
-	X(flushes_per_iteration_max, COUNT, 4096, 1, 1000000, \
+	X(flushes_per_iteration_max, COUNT, 1024, 1, 1000000, \
 	    "consumers written to in one loop iteration; the rest waits") \
 	X(span_bytes_max, BYTES, 64 * LIMITS_KIB, 16 * LIMITS_KIB + 64, \
 	    LIMITS_MIB, "what one write gives one consumer; the rest waits") \

@@ -10,8 +10,7 @@
  * What can go wrong:
  * - a consumer does not read: net_force() cuts and counts it, and says what
  *   it lacked;
- * - an answer without end: a request still being read is cut by net_force()
- *   as well, idle connections end at once.
+ * - a request whose body does not come: cut by net_force() as well.
  */
 
 #include "daemon/base/clock.h"
@@ -26,7 +25,10 @@
 
 static void on_tick(void *arg);
 
-/* Connections that carry no consumer owe nobody anything. */
+/*
+ * Connections that carry no consumer end last: as long as there is one, what
+ * is asked on them is answered, publishes with 503.
+ */
 static void
 end_idle(struct net *net) LOOP_THREAD
 {
@@ -48,7 +50,6 @@ net_stop_intake(struct net *net)
 	net->closing = true;
 	listeners_close(net);
 	hub_close_intake(net->hub);
-	end_idle(net);
 }
 
 /* Spread evenly, so that they do not all come back at once. */
@@ -111,7 +112,9 @@ on_tick(void *arg)
 	if (net->drain.budget_us > DRAIN_TICK_US)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
-	end_idle(net);
+	if (net->state_counts[CONN_WS] == 0 &&
+	    net->state_counts[CONN_REQUEST] == 0)
+		end_idle(net);
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
 		net_force(net); /* no memory for a timer: end it here */

@@ -22,6 +22,7 @@
 #include <strings.h>
 
 #define HEADERS_BYTES 512
+#define SMALL_BODY_BYTES 1024
 #define ERROR_BYTES 512
 
 typedef int (*route_fn)(struct conn *conn);
@@ -128,14 +129,14 @@ reason_phrase(unsigned status)
  * The library's own headers say HTTP/1.0 while an upgrade is being decided,
  * which clients do not take for an answer.
  */
-static int
-write_headers(struct conn *conn, const struct answer *answer)
+static size_t
+put_headers(struct conn *conn, const struct answer *answer,
+    char out[static HEADERS_BYTES])
 {
 	const bool upgrade = conn->state == CONN_HANDSHAKE;
-	char headers[HEADERS_BYTES];
 	int len;
 
-	len = snprintf(headers, sizeof(headers),
+	len = snprintf(out, HEADERS_BYTES,
 	    "HTTP/1.1 %u %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Length: %zu\r\n"
@@ -145,27 +146,41 @@ write_headers(struct conn *conn, const struct answer *answer)
 	    answer->len, answer->headers != NULL ? answer->headers : "",
 	    upgrade || conn->net->closing ? "Connection: close\r\n" : "");
 	assert(len > 0);
-	assert((size_t)len < sizeof(headers));
-	return lws_write(conn->wsi, (unsigned char *)headers, (size_t)len,
-		   LWS_WRITE_HTTP_HEADERS) < 0
+	assert(len < HEADERS_BYTES);
+	return (size_t)len;
+}
+
+static int
+write_bytes(struct conn *conn, const void *data, size_t len,
+    enum lws_write_protocol how)
+{
+	return lws_write(
+		   conn->wsi, (unsigned char *)(uintptr_t)data, len, how) < 0
 		   ? -1
 		   : 0;
 }
 
-/* 0, or -1: the connection is of no more use. */
+/* 0, or -1: the connection is of no more use.  One segment if it is small. */
 static int
 write_answer(struct conn *conn, const struct answer *answer)
 {
+	char out[HEADERS_BYTES + SMALL_BODY_BYTES];
+	size_t len;
+
 	assert(answer->status >= 100);
 	assert(answer->body != NULL || answer->len == 0);
-	if (write_headers(conn, answer) != 0)
-		return -1;
+	len = put_headers(conn, answer, out);
 	if (answer->len == 0 || is_head(conn))
-		return 0;
-	if (lws_write(conn->wsi, (unsigned char *)(uintptr_t)answer->body,
-		answer->len, LWS_WRITE_HTTP_FINAL) < 0)
+		return write_bytes(conn, out, len, LWS_WRITE_HTTP_HEADERS);
+	if (answer->len <= SMALL_BODY_BYTES) {
+		memcpy(out + len, answer->body, answer->len);
+		return write_bytes(
+		    conn, out, len + answer->len, LWS_WRITE_HTTP_HEADERS);
+	}
+	if (write_bytes(conn, out, len, LWS_WRITE_HTTP_HEADERS) < 0)
 		return -1;
-	return 0;
+	return write_bytes(
+	    conn, answer->body, answer->len, LWS_WRITE_HTTP_FINAL);
 }
 
 /*

@@ -63,7 +63,7 @@ void net_status(struct net *net, struct net_status *ret_status) LOOP_THREAD;
 
 /*
  * Stop taking in: listeners closed, /readyz 503, publishes from outside and
- * new consumers refused.  Idle HTTP connections end.
+ * new consumers refused.
  */
 void net_stop_intake(struct net *net) LOOP_THREAD;
 
