@@ -5,7 +5,7 @@
  * leaves what was there, so faults never add up to others.
  *
  * To add a key: a field in conf.h, its default in conf.c, a row here, a
- * paragraph in earshot.conf.5.  A limit is a row in limits.h and nothing else.
+ * paragraph in earshot.conf.5.  A limit is a row in limits.h and a paragraph.
  */
 
 #include "conf/conf_internal.h"
