@@ -218,7 +218,8 @@ class Running:
                 f"{self.process.returncode}: {self.words()}")
         elif not self.stop():
             say(f"{self.server.name} did not end well, code "
-                f"{self.process.returncode}: {self.words()}")
+                f"{self.process.returncode}; its last lines: "
+                + " | ".join(self.words().splitlines()[-2:]))
         self.folder.cleanup()
 
 
