@@ -176,7 +176,7 @@ class Daemon:
     """
 
     def __init__(self, conf="", arguments=(), prefix=(), env=None,
-                 ready=True, seconds=DEADLINE_S, **options):
+                 ready=True, seconds=DEADLINE_S, journal=False, **options):
         if "[listener" not in conf:
             conf = LISTENER + conf
         if "[auth]" not in conf:
@@ -187,24 +187,32 @@ class Daemon:
         environment = dict(os.environ)
         environment.pop("JOURNAL_STREAM", None)
         environment.update(env or {})
+        reader, writer = os.pipe()
+        if journal:  # make it believe that its stderr is the journal's
+            pipe = os.fstat(writer)
+            environment["JOURNAL_STREAM"] = f"{pipe.st_dev}:{pipe.st_ino}"
         self.lines = []
         self.arrived = threading.Condition()
         self.ended = False
         self.process = subprocess.Popen(
             [*prefix, EARSHOTD, "-c", str(self.conf), *arguments],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, env=environment, **options)
-        self.reader = threading.Thread(target=self._read, daemon=True)
+            stderr=writer, env=environment, **options)
+        os.close(writer)
+        self.reader = threading.Thread(
+            target=self._read, args=(os.fdopen(reader, "rb"),), daemon=True)
         self.reader.start()
         self.ports = []
         if ready:
             self.wait_ready(seconds)
 
-    def _read(self):
-        for line in self.process.stderr:
-            with self.arrived:
-                self.lines.append(line.decode(errors="replace").rstrip("\n"))
-                self.arrived.notify_all()
+    def _read(self, pipe):
+        with pipe:
+            for line in pipe:
+                with self.arrived:
+                    self.lines.append(
+                        line.decode(errors="replace").rstrip("\n"))
+                    self.arrived.notify_all()
         with self.arrived:
             self.ended = True
             self.arrived.notify_all()
@@ -249,7 +257,7 @@ class Daemon:
                 self.arrived.wait(left)
 
     def wait_ready(self, seconds=DEADLINE_S):
-        self.wait_log(r"\bready$", seconds)
+        self.wait_log(r"(INFO |>)ready$", seconds)
         self.ports = [int(m) for m in re.findall(
             r"listening on wss?://\S+:(\d+)$", self.log(), re.M)]
 
