@@ -160,7 +160,10 @@ net_force(struct net *net)
 	}
 }
 
-/* Called once for each connection that goes, before it is freed. */
+/*
+ * Called once for each connection that goes, before it is freed.  Who left by
+ * itself before it was asked to was not cut, whatever it lacked.
+ */
 void
 drain_conn_gone(struct conn *conn)
 {
@@ -168,11 +171,10 @@ drain_conn_gone(struct conn *conn)
 
 	if (!conn->net->closing || conn->state != CONN_WS)
 		return;
-	if (!conn->cut && (conn->peer_closed || conn->close_sent)) {
+	if (conn->cut)
+		result->forced++;
+	else if (conn->peer_closed || conn->close_sent)
 		result->delivered++;
-		return;
-	}
-	result->forced++;
 	result->messages_undelivered +=
 	    (uint64_t)hub_consumer_lag(&conn->consumer);
 }
