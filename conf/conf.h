@@ -24,7 +24,11 @@
 #define CONF_ARGS_MAX 64
 
 enum conf_address_kind { CONF_ADDRESS_IP, CONF_ADDRESS_UNIX };
-enum conf_overrun { CONF_OVERRUN_SKIP, CONF_OVERRUN_LATEST, CONF_OVERRUN_CLOSE };
+enum conf_overrun {
+	CONF_OVERRUN_SKIP,
+	CONF_OVERRUN_LATEST,
+	CONF_OVERRUN_CLOSE
+};
 enum conf_rights { CONF_SUBSCRIBE = 1, CONF_PUBLISH = 2 };
 
 struct conf_list { /* of strings, NULL-terminated as well */
@@ -38,8 +42,8 @@ struct conf_listener {
 	enum conf_address_kind kind;
 	char *host; /* numeric, without brackets; IP only */
 	uint16_t port;
-	char *path;		   /* unix only */
-	char *address;		   /* as written, for messages */
+	char *path; /* unix only */
+	char *address; /* as written, for messages */
 	bool tls;
 	struct conf_list origins; /* empty: same host only; "*": any */
 };
@@ -63,11 +67,11 @@ struct conf {
 	struct conf_listener *listeners; /* at least one after conf_finish() */
 	size_t listener_count;
 	char *tls_certificate, *tls_key; /* NULL: not given */
-	unsigned anonymous;		 /* enum conf_rights, default subscribe */
-	int64_t drain_timeout_us;	 /* 10 s */
-	int64_t drain_retry_spread_us;	 /* 2 s */
-	int64_t drain_close_rate;	 /* closes per second, 5000 */
-	int log_level;			 /* enum log_level, info */
+	unsigned anonymous; /* enum conf_rights, default subscribe */
+	int64_t drain_timeout_us; /* 10 s */
+	int64_t drain_retry_spread_us; /* 2 s */
+	int64_t drain_close_rate; /* closes per second, 5000 */
+	int log_level; /* enum log_level, info */
 	struct conf_limits limits;
 	struct conf_channel *channels; /* the last one is the default `**` */
 	size_t channel_count;

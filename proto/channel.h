@@ -18,7 +18,7 @@
 
 bool channel_name_valid(const char *name, size_t len);
 bool channel_pattern_valid(const char *pattern, size_t len);
-bool channel_pattern_match(const char *pattern, size_t pattern_len,
-    const char *name, size_t name_len);
+bool channel_pattern_match(
+    const char *pattern, size_t pattern_len, const char *name, size_t name_len);
 
 #endif

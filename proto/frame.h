@@ -23,7 +23,7 @@ enum frame_opcode {
 	FRAME_PONG = 0xa,
 };
 
-#define FRAME_HEADER_MAX 14	    /* bytes: 2 + 8 of length + 4 of mask */
+#define FRAME_HEADER_MAX 14 /* bytes: 2 + 8 of length + 4 of mask */
 #define FRAME_FRAGMENT_BYTES 16384u /* payload of one frame on a tape */
 
 struct frame_header {

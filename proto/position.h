@@ -20,15 +20,15 @@ struct position {
 };
 
 enum from_kind {
-	FROM_LIVE,     /* absent: what is published from now on */
-	FROM_OLDEST,   /* "oldest" */
-	FROM_LAST,     /* "-N": the last N, then live */
+	FROM_LIVE, /* absent: what is published from now on */
+	FROM_OLDEST, /* "oldest" */
+	FROM_LAST, /* "-N": the last N, then live */
 	FROM_POSITION, /* "EPOCH:OFFSET": continue after it */
 };
 
 struct from {
 	enum from_kind kind;
-	int64_t count;		  /* of FROM_LAST, 0 and more */
+	int64_t count; /* of FROM_LAST, 0 and more */
 	struct position position; /* of FROM_POSITION */
 };
 
@@ -37,8 +37,7 @@ size_t position_put(
     char out[static POSITION_TEXT_MAX], const struct position *position);
 
 /* 0, or -EINVAL when text is not exactly a position. */
-int position_get(
-    const char *text, size_t len, struct position *ret_position);
+int position_get(const char *text, size_t len, struct position *ret_position);
 
 /*
  * What a `from=` argument says.  len 0 is FROM_LIVE.  -EINVAL when it is none

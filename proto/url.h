@@ -31,7 +31,7 @@ int url_encode(char *out, size_t out_size, const char *text, size_t len);
 struct url {
 	bool tls; /* wss, https */
 	char host[256];
-	uint16_t port;	/* of the scheme where the text names none */
+	uint16_t port; /* of the scheme where the text names none */
 	char path[512]; /* begins with '/', without a final one: "" if none */
 };
 

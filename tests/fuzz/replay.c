@@ -7,19 +7,20 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 
 #define FILE_BYTES_MAX (2 * 1024 * 1024)
 
-static void
-replay(const char *path)
+/* All bytes of a file into data; ends the program when it cannot. */
+static size_t
+read_file(const char *path, uint8_t *data)
 {
 	FILE *file = fopen(path, "rb");
-	uint8_t *data = malloc(FILE_BYTES_MAX), *exact;
 	size_t len;
 
-	if (!file || !data) {
+	if (!file) {
 		perror(path);
 		exit(2);
 	}
@@ -29,9 +30,23 @@ replay(const char *path)
 		exit(2);
 	}
 	(void)fclose(file); /* it was only read */
-	exact = realloc(data, len > 0 ? len : 1);
-	(void)LLVMFuzzerTestOneInput(exact ? exact : data, len); /* is 0 */
-	free(exact ? exact : data);
+	return len;
+}
+
+static void
+replay(const char *path)
+{
+	static uint8_t data[FILE_BYTES_MAX];
+	size_t len = read_file(path, data);
+	uint8_t *exact = malloc(len > 0 ? len : 1);
+
+	if (!exact) {
+		perror(path);
+		exit(2);
+	}
+	memcpy(exact, data, len);
+	(void)LLVMFuzzerTestOneInput(exact, len); /* always 0 */
+	free(exact);
 }
 
 int
