@@ -36,9 +36,10 @@ on_drained(void *arg)
 	const struct net_drained *result = &daemon->drain.result;
 
 	log_info("drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
-		 " cut, %" PRIu64 " messages undelivered",
+		 " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
 	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
-	    result->delivered, result->forced, result->messages_undelivered);
+	    result->delivered, result->forced, result->lost,
+	    result->messages_undelivered);
 	es_loop_stop(daemon->main_loop);
 }
 

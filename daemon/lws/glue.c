@@ -29,6 +29,8 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#define WATCH_AGAIN_AFTER ES_MS(100)
+
 /* One per watched descriptor; lws has no public per-connection area. */
 struct slot {
 	struct event read;
@@ -47,6 +49,7 @@ struct glue {
 	unsigned slot_count;
 	uint32_t serial;
 	bool serving_read;
+	bool unwatched; /* a watch could not be made, see watch_again() */
 	struct glue_stats stats;
 };
 
@@ -144,6 +147,15 @@ watch_write(struct glue *glue, struct slot *slot, int fd)
 	return event_add(slot->write, NULL) < 0 ? -ENOMEM : 0;
 }
 
+/* Without memory a watch is tried again, until then nothing is heard. */
+static void
+watch_failed(struct glue *glue, int fd)
+{
+	if (!glue->unwatched)
+		log_error("fd %d cannot be watched for want of memory", fd);
+	glue->unwatched = true;
+}
+
 /* Makes libevent watch what lws wants, less what is paused or held. */
 static void
 slot_sync(struct glue *glue, struct slot *slot, int fd)
@@ -152,19 +164,32 @@ slot_sync(struct glue *glue, struct slot *slot, int fd)
 	const bool writes = slot->wants_write && !slot->held;
 
 	if (reads != slot->reads) {
-		if (reads && event_add(&slot->read, NULL) < 0)
-			log_error("fd %d cannot be watched", fd);
-		else if (!reads)
+		if (!reads)
 			(void)event_del(&slot->read);
-		slot->reads = reads;
+		if (!reads || event_add(&slot->read, NULL) == 0)
+			slot->reads = reads;
+		else
+			watch_failed(glue, fd);
 	}
 	if (writes != slot->writes) {
-		if (writes && watch_write(glue, slot, fd) < 0)
-			log_error("fd %d cannot be watched", fd);
-		else if (!writes)
+		if (!writes)
 			(void)event_del(slot->write);
-		slot->writes = writes;
+		if (!writes || watch_write(glue, slot, fd) == 0)
+			slot->writes = writes;
+		else
+			watch_failed(glue, fd);
 	}
+}
+
+static void
+watch_again(struct glue *glue)
+{
+	unsigned fd;
+
+	glue->unwatched = false;
+	for (fd = 0; fd < glue->slot_count; fd++)
+		if (glue->slots[fd] != NULL)
+			slot_sync(glue, glue->slots[fd], (int)fd);
 }
 
 static void
@@ -289,8 +314,6 @@ on_library_log(int level, const char *line)
 static int
 context_open(struct glue *glue, const struct glue_options *options)
 {
-	/* All zero: lws arms no validity timer, whose list is O(n). */
-	static const lws_retry_bo_t no_validity;
 	void *loops[1] = { glue };
 	struct lws_context_creation_info info = {
 		.port = CONTEXT_PORT_NO_LISTEN,
@@ -303,7 +326,7 @@ context_open(struct glue *glue, const struct glue_options *options)
 		.max_http_header_data2 = options->head_bytes_max,
 		.timeout_secs = options->request_timeout_s,
 		.pt_serv_buf_size = 65536,
-		.retry_and_idle_policy = &no_validity,
+		.retry_and_idle_policy = glue_no_validity(),
 		.gid = (gid_t)-1,
 		.uid = (uid_t)-1,
 	};
@@ -368,6 +391,14 @@ glue_on_loop(const struct glue *glue)
 	es_loop_assert(glue->loop);
 }
 
+const struct lws_retry_bo *
+glue_no_validity(void)
+{
+	static const lws_retry_bo_t all_zero;
+
+	return &all_zero;
+}
+
 struct lws_context *
 glue_context(struct glue *glue)
 {
@@ -391,10 +422,15 @@ glue_before_poll(struct glue *glue, es_usec *wait)
 {
 	const int most_ms = 1000 * 60;
 	const int ms = lws_service_adjust_timeout(glue->context, most_ms, 0);
+	es_usec next = ms < most_ms ? ES_MS(ms) : ES_FOREVER;
 
 	assert(ms >= 0);
-	if (ms<most_ms && * wait> ES_MS(ms))
-		*wait = ES_MS(ms);
+	if (glue->unwatched)
+		watch_again(glue);
+	if (glue->unwatched)
+		next = next < WATCH_AGAIN_AFTER ? next : WATCH_AGAIN_AFTER;
+	if (next < *wait)
+		*wait = next;
 }
 
 void

@@ -27,6 +27,7 @@ struct lws;
 struct lws_context;
 struct lws_extension;
 struct lws_protocols;
+struct lws_retry_bo;
 struct lws_vhost;
 
 /* How often a descriptor is read in one iteration while bytes are waiting. */
@@ -59,6 +60,12 @@ void glue_close(struct glue *glue) LOOP_THREAD; /* NULL: no-op */
 
 /* First in every callback from libwebsockets: it runs on the loop's thread. */
 void glue_on_loop(const struct glue *glue) PROVES_LOOP;
+
+/*
+ * For every vhost, which do not inherit it: the library arms no validity
+ * timer, whose list takes O(n) per insert.
+ */
+const struct lws_retry_bo *glue_no_validity(void);
 
 struct lws_context *glue_context(struct glue *glue);
 es_loop *glue_loop(struct glue *glue);

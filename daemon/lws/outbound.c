@@ -32,27 +32,10 @@ trust_fault(const char *path, char text[static OUTBOUND_TEXT_MAX])
 }
 
 static int
-trust_load(SSL_CTX *tls, const struct outbound_options *options,
-    char text[static OUTBOUND_TEXT_MAX])
-{
-	ERR_clear_error();
-	if (options->ca_path != NULL) {
-		if (SSL_CTX_load_verify_file(tls, options->ca_path) != 1)
-			return trust_fault(options->ca_path, text);
-		return 0;
-	}
-	/* Nothing there is nothing trusted; each connection will say so. */
-	(void)SSL_CTX_set_default_verify_paths(tls);
-	ERR_clear_error();
-	return 0;
-}
-
-static int
 tls_new(const struct outbound_options *options,
     char text[static OUTBOUND_TEXT_MAX], SSL_CTX **ret_tls)
 {
 	SSL_CTX *tls = SSL_CTX_new(TLS_client_method());
-	int error;
 
 	if (tls == NULL)
 		return -ENOMEM;
@@ -65,13 +48,28 @@ tls_new(const struct outbound_options *options,
 	SSL_CTX_set_mode(tls, SSL_MODE_ENABLE_PARTIAL_WRITE |
 				  SSL_MODE_RELEASE_BUFFERS |
 				  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-	error = trust_load(tls, options, text);
-	if (error < 0) {
+	ERR_clear_error();
+	if (options->ca_path != NULL &&
+	    SSL_CTX_load_verify_file(tls, options->ca_path) != 1) {
 		SSL_CTX_free(tls);
-		return error;
+		return trust_fault(options->ca_path, text);
 	}
 	*ret_tls = tls;
 	return 0;
+}
+
+/*
+ * Some twenty milliseconds, for those who need it.  No certificates there is
+ * nobody trusted; the connection will say so.
+ */
+void
+outbound_trust(struct outbound *outbound)
+{
+	if (outbound->trusting)
+		return;
+	outbound->trusting = true;
+	(void)SSL_CTX_set_default_verify_paths(outbound->tls);
+	ERR_clear_error();
 }
 
 static struct lws_vhost *
@@ -84,6 +82,7 @@ vhost_open(struct outbound *outbound)
 		.provided_client_ssl_ctx = outbound->tls,
 		.options = LWS_SERVER_OPTION_DISABLE_TLS_SESSION_CACHE,
 		.alpn = "http/1.1",
+		.retry_and_idle_policy = glue_no_validity(),
 	};
 
 	return lws_create_vhost(glue_context(outbound->glue), &info);
@@ -101,6 +100,7 @@ outbound_open(struct glue *glue, const struct outbound_options *options,
 	outbound->glue = glue;
 	outbound->loop = glue_loop(glue);
 	outbound->insecure = options->insecure;
+	outbound->trusting = options->insecure || options->ca_path != NULL;
 	es_loop_assert(outbound->loop);
 	error = tls_new(options, ret_text, &outbound->tls);
 	if (error < 0)

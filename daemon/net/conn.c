@@ -138,6 +138,7 @@ close_tick(struct conn *conn) LOOP_THREAD
 {
 	if (clock_now_us() >= conn->close_by_us) {
 		conn->net->counts.timeouts_close++;
+		conn->forced = true;
 		conn_cut(conn);
 		return;
 	}

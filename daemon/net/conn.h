@@ -67,6 +67,8 @@ struct conn {
 
 	uint16_t close_code; /* 0: not closing */
 	bool close_sent, peer_closed, cut;
+	bool forced; /* cut for being late, not for being broken */
+	bool peer_ended; /* the end came from the peer */
 	int64_t close_by_us; /* monotonic */
 	char *close_reason;
 };

@@ -156,13 +156,14 @@ net_force(struct net *net)
 			    hub_consumer_lag(&conn->consumer),
 			    conn->close_sent ? ", did not answer the close"
 					     : "");
+		conn->forced = true;
 		conn_cut(conn);
 	}
 }
 
 /*
- * Called once for each connection that goes, before it is freed.  Who left by
- * itself before it was asked to was not cut, whatever it lacked.
+ * Called once for each connection that goes, before it is freed.  Delivered
+ * is what answered our close, or left of its own accord; lost is what broke.
  */
 void
 drain_conn_gone(struct conn *conn)
@@ -171,10 +172,12 @@ drain_conn_gone(struct conn *conn)
 
 	if (!conn->net->closing || conn->state != CONN_WS)
 		return;
-	if (conn->cut)
+	if (conn->forced)
 		result->forced++;
-	else if (conn->peer_closed || conn->close_sent)
+	else if (conn->peer_closed || (conn->close_sent && conn->peer_ended))
 		result->delivered++;
+	else
+		result->lost++;
 	result->messages_undelivered +=
 	    (uint64_t)hub_consumer_lag(&conn->consumer);
 }

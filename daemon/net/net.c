@@ -53,8 +53,7 @@ on_peer_close(struct conn *conn)
 static int
 on_closed(struct conn *conn)
 {
-	if (!glue_serving_read(conn->net->glue) && !conn->peer_closed)
-		conn->cut = true;
+	conn->peer_ended = glue_serving_read(conn->net->glue);
 	return 0;
 }
 

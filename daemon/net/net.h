@@ -33,7 +33,8 @@ struct net_fault {
 };
 
 struct net_drained {
-	uint64_t delivered; /* consumers that answered our close */
+	uint64_t delivered; /* consumers that answered our close, or left */
+	uint64_t lost; /* whose connections broke meanwhile */
 	uint64_t forced; /* cut: by the deadline, or without an answer */
 	uint64_t messages_undelivered; /* what those lacked, summed up */
 };

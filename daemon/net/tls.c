@@ -72,6 +72,7 @@ vhost_open(struct net *net, const char *name,
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = name,
 		.protocols = protocols,
+		.retry_and_idle_policy = glue_no_validity(),
 		.alpn = "http/1.1", /* raw frames would corrupt HTTP/2 */
 		/* Ours come first; these are the library's, behind them. */
 		.keepalive_timeout =
