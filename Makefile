@@ -122,7 +122,7 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(REPLAY) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
 $(HELPERS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
-	$(Q)$(LINK) $(LIBS)
+	$(Q)$(LINK) -lcmocka $(LIBS)
 
 $(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
