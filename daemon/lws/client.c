@@ -226,7 +226,7 @@ client_new(struct outbound *outbound, const struct client_options *options,
 static struct lws *
 start(struct client *client, const struct client_options *options)
 {
-	const struct outbound *outbound = client->outbound;
+	struct outbound *outbound = client->outbound;
 	char authority[OUTBOUND_AUTHORITY_MAX];
 	struct lws_client_connect_info info = {
 		.context = glue_context(outbound->glue),
@@ -244,8 +244,10 @@ start(struct client *client, const struct client_options *options)
 	};
 
 	outbound_authority(&options->peer, authority);
-	if (options->peer.tls)
+	if (options->peer.tls) {
+		outbound_trust(outbound);
 		info.ssl_connection |= LCCSCF_USE_SSL;
+	}
 	if (outbound->insecure)
 		info.ssl_connection |= LCCSCF_ALLOW_SELFSIGNED |
 				       LCCSCF_ALLOW_INSECURE |

@@ -21,23 +21,31 @@ client_of(struct lws *wsi)
 	return lws_get_opaque_user_data(wsi);
 }
 
-/* "conn fail: 111" is for the library's developers. */
+/* The number after a mark in the library's words, 0 when it is not there. */
+static int
+number_after(const char *text, const char *mark)
+{
+	const char *at = strstr(text, mark);
+
+	return at != NULL ? atoi(at + strlen(mark)) : 0;
+}
+
+/* Its words are for its developers: "conn fail: 111", "X509_V_ERR = 62". */
 static void
 note_library_error(struct client *client, const char *text, size_t len)
 {
-	static const char prefix[] = "conn fail: ";
-	const size_t n = sizeof(prefix) - 1;
-	char copy[OUTBOUND_TEXT_MAX];
-	int error;
+	char copy[OUTBOUND_TEXT_MAX] = "";
+	int number;
 
 	if (len >= sizeof(copy))
 		len = sizeof(copy) - 1;
 	if (text != NULL)
 		memcpy(copy, text, len);
-	copy[text != NULL ? len : 0] = '\0';
-	error = strncmp(copy, prefix, n) == 0 ? atoi(copy + n) : 0;
-	if (error > 0)
-		client_note_error(client, "%s", strerror(error));
+	if ((number = number_after(copy, "conn fail: ")) > 0)
+		client_note_error(client, "%s", strerror(number));
+	else if ((number = number_after(copy, "X509_V_ERR = ")) > 0)
+		client_note_error(
+		    client, "TLS: %s", X509_verify_cert_error_string(number));
 	else if (copy[0] != '\0')
 		client_note_error(client, "%s", copy);
 }

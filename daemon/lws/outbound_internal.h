@@ -15,10 +15,14 @@ struct outbound {
 	struct lws_vhost *vhost;
 	SSL_CTX *tls;
 	bool insecure;
+	bool trusting; /* nobody's certificates are missing in tls */
 };
 
 /* client.c: the vhost's one protocol. */
 extern const struct lws_protocols client_protocols[];
+
+/* Before the first TLS connection: reads the system's certificates. */
+void outbound_trust(struct outbound *outbound);
 
 /* -EINVAL: not numeric, no port, no host or one that cannot stand in a head. */
 int outbound_peer_check(const struct outbound_peer *peer);
