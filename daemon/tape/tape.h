@@ -17,6 +17,8 @@
  * Errors   int results: 0 or -errno, outputs untouched on failure.
  */
 
+#include "proto/message.h"
+
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -25,8 +27,6 @@
 #define TAPE_PAYLOAD_BYTES_MAX (1u << 29)
 
 struct tape;
-
-enum message_kind { MESSAGE_TEXT, MESSAGE_JSON, MESSAGE_BINARY };
 
 struct message_meta {
 	enum message_kind kind;
