@@ -165,6 +165,30 @@ rig_later(es_loop *loop, es_usec delay, es_fn fn, void *arg)
 	    es_call_later(loop, delay, "test", fn, arg, NULL, NULL), 0);
 }
 
+/* What must not run. */
+static inline void
+rig_never(void *arg)
+{
+	(void)arg;
+	abort();
+}
+
+static inline int
+rig_never_body(void *arg, es_value *ret)
+{
+	(void)arg;
+	(void)ret;
+	abort();
+}
+
+static inline void
+rig_never_done(es_future *f, void *arg)
+{
+	(void)f;
+	(void)arg;
+	abort();
+}
+
 /* One iteration that does not wait. */
 static inline void
 rig_turn(es_loop *loop)
