@@ -240,6 +240,7 @@ start(struct client *client, const struct client_options *options)
 		.alpn = "http/1.1",
 		.ietf_version_or_minus_one = -1,
 		.ssl_connection = LCCSCF_HTTP_NO_FOLLOW_REDIRECT,
+		.retry_and_idle_policy = glue_no_validity(),
 		.opaque_user_data = client,
 	};
 

@@ -19,7 +19,7 @@
 static int
 trust_fault(const char *path, char text[static OUTBOUND_TEXT_MAX])
 {
-	const unsigned long error = ERR_peek_last_error();
+	const unsigned long error = ERR_peek_error();
 	const char *reason = ERR_SYSTEM_ERROR(error)
 				 ? strerror(ERR_GET_REASON(error))
 				 : ERR_reason_error_string(error);
