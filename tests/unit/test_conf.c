@@ -53,47 +53,48 @@ the_smallest_file_has_safe_defaults(void **state)
 	conf_free(conf);
 }
 
-static const char everything[] = "\xef\xbb\xbf# all there is\r\n"
-				 "[listener public]\r\n"
-				 "listen = [::]:8443\n"
-				 "tls = yes\n"
-				 "origins = https://Example.org http://a:8080\n"
-				 "origins = *\n"
-				 "[listener local]\n"
-				 "listen = unix:/run/earshot/http.sock\n"
-				 "tls = no\n"
-				 "[tls]\n"
-				 "certificate = /etc/a cert.pem\n"
-				 "key = /etc/key.pem\n"
-				 "[limits]\n"
-				 "connections_max = 5\n"
-				 "span_bytes_max = 32K\n"
-				 "close_timeout = 250ms\n"
-				 "[drain]\n"
-				 "timeout = 1m\n"
-				 "retry_spread = 0\n"
-				 "close_rate = 7\n"
-				 "[auth]\n"
-				 "anonymous = publish subscribe\n"
-				 "[channel logs.**]\n"
-				 "history_messages = 0\n"
-				 "history_bytes = 1G\n"
-				 "history_age = 7d\n"
-				 "buffer_bytes = 16K\n"
-				 "overrun = close\n"
-				 "[channel *]\n"
-				 "overrun = latest\n"
-				 "[command vmstat]\n"
-				 "exec = vmstat -n \"1 \"\n"
-				 "channel = vmstat\n"
-				 "backoff_min = 1s\n"
-				 "backoff_max = 1s\n"
-				 "stop_timeout = 0\n"
-				 "[command]\n"
-				 "exec = /bin/date\n"
-				 "channel = date\n"
-				 "[log]\n"
-				 "level = debug";
+static const char everything[] =
+    "\xef\xbb\xbf# all there is\r\n"
+    "[listener public]\r\n"
+    "listen = [::]:8443\n"
+    "tls = yes\n"
+    "origins = https://Example.org HTTP://aZ:8080\n"
+    "origins = *\n"
+    "[listener local]\n"
+    "listen = unix:/run/earshot/http.sock\n"
+    "tls = no\n"
+    "[tls]\n"
+    "certificate = /etc/a cert.pem\n"
+    "key = /etc/key.pem\n"
+    "[limits]\n"
+    "connections_max = 5\n"
+    "span_bytes_max = 32K\n"
+    "close_timeout = 250ms\n"
+    "[drain]\n"
+    "timeout = 1m\n"
+    "retry_spread = 0\n"
+    "close_rate = 7\n"
+    "[auth]\n"
+    "anonymous = publish subscribe\n"
+    "[channel logs.**]\n"
+    "history_messages = 0\n"
+    "history_bytes = 1G\n"
+    "history_age = 7d\n"
+    "buffer_bytes = 16K\n"
+    "overrun = close\n"
+    "[channel *]\n"
+    "overrun = latest\n"
+    "[command vmstat]\n"
+    "exec = vmstat -n \"1 \"\n"
+    "channel = vmstat\n"
+    "backoff_min = 1s\n"
+    "backoff_max = 1s\n"
+    "stop_timeout = 0\n"
+    "[command]\n"
+    "exec = /bin/date\n"
+    "channel = date\n"
+    "[log]\n"
+    "level = debug";
 
 static void
 every_key_sets_its_field(void **state)
@@ -113,6 +114,7 @@ every_key_sets_its_field(void **state)
 	assert_true(l[0].tls);
 	assert_int_equal(l[0].origins.count, 3);
 	assert_string_equal(l[0].origins.items[0], "https://example.org");
+	assert_string_equal(l[0].origins.items[1], "http://az:8080");
 	assert_string_equal(l[0].origins.items[2], "*");
 	assert_null(l[0].origins.items[3]);
 	assert_int_equal(l[1].kind, CONF_ADDRESS_UNIX);
@@ -168,6 +170,34 @@ the_first_pattern_that_matches_is_taken(void **state)
 	/* A default of one's own is not followed by another. */
 	assert_int_equal(conf->channel_count, 1);
 	assert_int_equal(conf_channel_for(conf, "x", 1)->history_messages, 1);
+	conf_free(conf);
+}
+
+static void
+the_first_choice_is_one_too(void **state)
+{
+	struct conf *conf =
+	    told_nothing("[listener]\nlisten = [::1]:1\n[log]\n"
+			 "level = error\n[channel a]\noverrun = skip\n");
+
+	(void)state;
+	assert_int_equal(conf->log_level, LOG_LEVEL_ERROR);
+	assert_int_equal(conf->channels[0].overrun, CONF_OVERRUN_SKIP);
+	conf_free(conf);
+}
+
+static void
+before_it_is_finished_no_channel_is_found(void **state)
+{
+	struct conf *conf = conf_new();
+	struct told told = { .len = 0 };
+	const char *text = "[channel b]\n";
+
+	(void)state;
+	assert_null(conf_channel_for(conf, "a", 1));
+	assert_int_equal(
+	    conf_read_text(conf, "f", text, strlen(text), told_add, &told), 0);
+	assert_null(conf_channel_for(conf, "a", 1));
 	conf_free(conf);
 }
 
@@ -292,6 +322,8 @@ main(void)
 		cmocka_unit_test(the_smallest_file_has_safe_defaults),
 		cmocka_unit_test(every_key_sets_its_field),
 		cmocka_unit_test(the_first_pattern_that_matches_is_taken),
+		cmocka_unit_test(the_first_choice_is_one_too),
+		cmocka_unit_test(before_it_is_finished_no_channel_is_found),
 		cmocka_unit_test(
 		    a_later_text_overrides_single_keys_and_adds_to_lists),
 		cmocka_unit_test(any_allocation_may_fail),

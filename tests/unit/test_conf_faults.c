@@ -246,14 +246,55 @@ other_values_are_refused_with_what_would_do(void **state)
 }
 
 static void
+a_bad_value_of_any_key_stops_nothing(void **state)
+{
+	static const char *const cases[] = { "listener]\nlisten = x",
+		"listener]\ntls = x", "listener]\norigins = /", "tls]\nkey = x",
+		"limits]\nheads_max = x", "limits]\nspan_bytes_max = x",
+		"drain]\ntimeout = x", "auth]\nanonymous = x",
+		"channel a]\noverrun = x", "command]\nexec = 'x",
+		"command]\nchannel = /", "log]\nlevel = x" };
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		char text[128];
+		struct told told;
+
+		(void)snprintf(text, sizeof(text), "[%s\nrubbish\n", cases[i]);
+		conf_free(told_read(text, &told));
+		assert_int_equal(strncmp(told.text, "f:2: ", 5), 0);
+		assert_non_null(strstr(told.text, "\nf:3: neither "));
+	}
+}
+
+static void
+a_file_s_name_may_be_of_any_length(void **state)
+{
+	struct conf *conf = conf_new();
+	struct told told = { .len = 0 };
+	char *name = malloc(10000);
+
+	(void)state;
+	assert_non_null(name);
+	memset(name, 'n', 9999);
+	name[9999] = '\0';
+	assert_int_equal(
+	    conf_read_text(conf, name, "x", 1, told_add, &told), 1);
+	assert_non_null(strstr(told.text, "nnn:1: neither section nor key, "));
+	free(name);
+	conf_free(conf);
+}
+
+static void
 a_fault_is_one_printable_line(void **state)
 {
-	char text[1024] = "[log]\nlevel = \x1b[31m\x7f\xc2\x9b\t\xc3\xbc";
+	char text[1024] =
+	    "[log]\nlevel = \x1b[31m\x7f\xc2\x80\xc2\x9f\t\xc2\xa0";
 	struct told told;
 
 	(void)state;
 	check_section(text,
-	    "f:4: level = ?[31m????\xc3\xbc, expected error, warn, info or "
+	    "f:4: level = ?[31m??????\xc2\xa0, expected error, warn, info or "
 	    "debug\n");
 	/* A long one is cut, and not within a character. */
 	(void)strcpy(text, "[log]\nlevel = x");
@@ -329,6 +370,8 @@ main(void)
 		cmocka_unit_test(what_stands_twice_in_a_file_is_a_fault),
 		cmocka_unit_test(sections_have_the_names_they_may_have),
 		cmocka_unit_test(other_values_are_refused_with_what_would_do),
+		cmocka_unit_test(a_bad_value_of_any_key_stops_nothing),
+		cmocka_unit_test(a_file_s_name_may_be_of_any_length),
 		cmocka_unit_test(a_fault_is_one_printable_line),
 		cmocka_unit_test(lists_and_texts_are_bounded),
 		cmocka_unit_test(faults_need_not_be_heard_to_be_counted),

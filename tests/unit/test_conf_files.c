@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -120,9 +121,63 @@ drop_ins_that_are_no_folder_are_a_fault(void **state)
 	assert_non_null(name);
 	memset(name, 'x', 8191);
 	assert_int_equal(conf_read_files(conf, name, told_add, &told), 1);
+	assert_non_null(strstr(told.text, "xxx: File name too long, "));
 	assert_int_equal(conf_read_files(conf, "", told_add, &told), 1);
 	conf_free(conf);
 	free(name);
+}
+
+static void
+a_file_may_be_as_long_as_is_said_and_no_longer(void **state)
+{
+	struct conf *conf = conf_new();
+	struct told told = { .len = 0 };
+	char *text = malloc(CONF_FILE_BYTES_MAX + 2);
+
+	(void)state;
+	assert_non_null(text);
+	memset(text, '\n', CONF_FILE_BYTES_MAX + 1);
+	text[CONF_FILE_BYTES_MAX] = '\0';
+	write_file("e.conf", text);
+	assert_int_equal(conf_read_files(conf, "e.conf", told_add, &told), 0);
+	text[CONF_FILE_BYTES_MAX] = '\n';
+	text[CONF_FILE_BYTES_MAX + 1] = '\0';
+	write_file("e.conf", text);
+	assert_int_equal(conf_read_files(conf, "e.conf", told_add, &told), 1);
+	assert_string_equal(
+	    told.text, "e.conf: too long, expected at most 1048576 bytes\n");
+	free(text);
+	conf_free(conf);
+}
+
+/* More than a pipe holds, so that it is read in pieces. */
+static void
+a_pipe_will_do_for_a_file(void **state)
+{
+	struct conf *conf = conf_new();
+	struct told told = { .len = 0 };
+	int fds[2], status;
+	char name[64];
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(pipe(fds), 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		(void)close(fds[0]);
+		for (int i = 1; i <= 20000; i++)
+			if (dprintf(fds[1], "#%d\nline%d\n", i, i) < 0)
+				_exit(1);
+		_exit(0);
+	}
+	(void)close(fds[1]);
+	(void)snprintf(name, sizeof(name), "/dev/fd/%d", fds[0]);
+	assert_int_equal(conf_read_files(conf, name, told_add, &told), 20000);
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	(void)close(fds[0]);
+	conf_free(conf);
 }
 
 /* Reads with the n-th allocation failing.  true: none was left to fail. */
@@ -170,6 +225,8 @@ main(void)
 		WITH_FOLDER(files_are_read_in_the_order_of_their_names),
 		WITH_FOLDER(
 		    a_file_that_cannot_be_read_is_a_fault_and_the_rest_is_read),
+		WITH_FOLDER(a_file_may_be_as_long_as_is_said_and_no_longer),
+		cmocka_unit_test(a_pipe_will_do_for_a_file),
 		WITH_FOLDER(drop_ins_that_are_no_folder_are_a_fault),
 		WITH_FOLDER(any_allocation_may_fail_while_files_are_read),
 	};

@@ -212,7 +212,8 @@ origins_are_hosts_with_or_without_scheme_and_port(void **state)
 	static const char *const good[] = { "*", "example.org",
 		"example.org:8080", "https://example.org", "http://a:1",
 		"https://[::1]:443", "[::1]", "127.0.0.1",
-		"chrome-extension://abcdef", "a_b", "HTTPS://Example.ORG" };
+		"chrome-extension://abcdef", "a_b", "azAZ09.-_",
+		"HTTPS://Example.ORG" };
 	static const char *const bad[] = { "", "**", "*.example.org",
 		"https://", "https:///", "https://a/", "https://a/b", "a/b",
 		"a:", "a:0", "a:65536", "a:b", "a b", "://a", "1ttp://a",

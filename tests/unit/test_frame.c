@@ -89,6 +89,21 @@ a_mask_is_part_of_the_header(void **state)
 }
 
 static void
+control_frames_may_have_125_bytes(void **state)
+{
+	struct frame_header header;
+
+	(void)state;
+	assert_int_equal(
+	    frame_get_header((const uint8_t *)"\x8a\x7d", 2, &header), 2);
+	assert_int_equal(header.opcode, FRAME_PONG);
+	assert_int_equal(header.payload_bytes, 125);
+	assert_int_equal(
+	    frame_get_header((const uint8_t *)"\x88\x00", 2, &header), 2);
+	assert_int_equal(header.opcode, FRAME_CLOSE);
+}
+
+static void
 what_the_rfc_forbids_is_refused_at_the_first_byte_that_shows_it(void **state)
 {
 	static const struct {
@@ -237,6 +252,7 @@ main(void)
 		cmocka_unit_test(
 		    what_was_put_is_got_again_and_not_before_it_is_whole),
 		cmocka_unit_test(a_mask_is_part_of_the_header),
+		cmocka_unit_test(control_frames_may_have_125_bytes),
 		cmocka_unit_test(
 		    what_the_rfc_forbids_is_refused_at_the_first_byte_that_shows_it),
 		cmocka_unit_test(
