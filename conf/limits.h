@@ -44,6 +44,10 @@
 	    "an HTTP connection without a request; then closed") \
 	X(close_timeout, TIME, 5 * LIMITS_S, 10 * LIMITS_MS, 600 * LIMITS_S, \
 	    "from our close frame to the peer's; then cut") \
+	X(ping_interval, TIME, 25 * LIMITS_S, 10 * LIMITS_MS, 3600 * LIMITS_S, \
+	    "between two pings to a consumer that keeps up") \
+	X(pong_timeout, TIME, 10 * LIMITS_S, 10 * LIMITS_MS, 3600 * LIMITS_S, \
+	    "from a ping to anything heard of the peer; then cut") \
 	X(accepts_per_iteration_max, COUNT, 64, 1, 65536, \
 	    "connections accepted in one loop iteration; the rest waits") \
 	X(flushes_per_iteration_max, COUNT, 1024, 1, 1000000, \

@@ -147,6 +147,50 @@ close_tick(struct conn *conn) LOOP_THREAD
 }
 
 void
+conn_keep_alive(struct conn *conn)
+{
+	conn_set_deadline(conn, conn->net->conf->limits.ping_interval);
+}
+
+/*
+ * Ping and wait for anything to come back.  A consumer whose socket is full
+ * is not pinged and not given up: it is slow, and what it is sent is probe
+ * enough; the kernel gives up when nothing is acknowledged.
+ */
+static void
+ping_tick(struct conn *conn)
+{
+	const struct conf_limits *limits = &conn->net->conf->limits;
+	unsigned char ping[LWS_PRE + 1];
+
+	if (conn->consumer.blocked || lws_partial_buffered(conn->wsi)) {
+		conn->ping_sent = false;
+		conn_set_deadline(conn, limits->ping_interval);
+		return;
+	}
+	if (conn->ping_sent && !conn->heard) {
+		conn->net->counts.timeouts_pong++;
+		log_debug("conn=%u.%u no pong", conn->slot, conn->generation);
+		conn_cut(conn);
+		return;
+	}
+	conn->ping_sent = !conn->ping_sent;
+	if (!conn->ping_sent) { /* heard; the rest of the interval */
+		conn_set_deadline(
+		    conn, limits->ping_interval > limits->pong_timeout
+			      ? limits->ping_interval - limits->pong_timeout
+			      : LIMITS_MS);
+		return;
+	}
+	conn->heard = false;
+	conn->net->counts.pings++;
+	if (lws_write(conn->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+		conn_cut(conn);
+	else
+		conn_set_deadline(conn, limits->pong_timeout);
+}
+
+void
 conn_on_deadline(struct wheel_entry *entry, void *arg)
 {
 	struct conn *conn = LIST_ENTRY(entry, struct conn, deadline);
@@ -166,7 +210,10 @@ conn_on_deadline(struct wheel_entry *entry, void *arg)
 		break;
 	default:
 		assert(conn->state == CONN_WS);
-		close_tick(conn);
+		if (conn->close_code != 0)
+			close_tick(conn);
+		else
+			ping_tick(conn);
 		return;
 	}
 	conn_cut(conn);

@@ -59,6 +59,8 @@ struct conn {
 	struct consumer consumer; /* CONN_WS */
 	bool gap_silent, recovered;
 	struct position position; /* told in the answer to the upgrade */
+	int64_t gap_from, gap_to; /* what was asked for and is gone; or 0, 0 */
+	bool ping_sent, heard; /* since then */
 	bool message_open, message_text;
 	struct utf8_state utf8;
 	struct buffer message; /* the message so far */
@@ -78,6 +80,8 @@ int conn_new(
 void conn_free(struct conn *conn);
 void conn_set_state(struct conn *conn, enum conn_state state);
 void conn_set_deadline(struct conn *conn, int64_t after_us);
+/* An open consumer: begin to ping it. */
+void conn_keep_alive(struct conn *conn) LOOP_THREAD;
 void conn_on_deadline(struct wheel_entry *entry, void *arg);
 struct conn *conn_of(struct lws *wsi);
 /*

@@ -11,6 +11,7 @@
  */
 
 #include "daemon/net/http.h"
+#include "daemon/base/memory.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
 
@@ -56,6 +57,46 @@ http_header(
 	if (lws_hdr_total_length(conn->wsi, token) == 0)
 		return -1;
 	return lws_hdr_copy(conn->wsi, out, (int)out_size, token);
+}
+
+/*
+ * lws_get_urlarg_by_name_safe() says "not there" of an argument that is longer
+ * than its buffer, and of all behind one that is.
+ */
+int
+http_argument(struct conn *conn, const char *name, char *out, size_t out_size)
+{
+	const int all =
+	    lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_URI_ARGS);
+	const size_t name_len = strlen(name);
+	int len, found = -ENOENT;
+	char *text;
+
+	if (all == 0)
+		return -ENOENT;
+	text = memory_alloc((size_t)all + 1);
+	if (text == NULL)
+		return -ENOMEM;
+	for (int i = 0; (len = lws_hdr_copy_fragment(conn->wsi, text, all + 1,
+			     WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0;
+	     i++) {
+		const size_t value = (size_t)len - name_len;
+
+		if ((size_t)len < name_len || memcmp(text, name, name_len) != 0)
+			continue;
+		if (found != -ENOENT)
+			found = -EINVAL;
+		else if (value >= out_size)
+			found = -EMSGSIZE;
+		else
+			found = (int)value;
+		if (found < 0)
+			break;
+		memcpy(out, text + name_len, value);
+		out[value] = '\0';
+	}
+	memory_free(text);
+	return found;
 }
 
 static bool

@@ -31,6 +31,12 @@ int http_end(struct conn *conn, int result) LOOP_THREAD;
 bool http_origin_allowed(struct conn *conn);
 int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
     size_t out_size);
+/*
+ * An argument of the query, decoded; name ends in '='.  Its length, -ENOENT,
+ * -EMSGSIZE (out is too small), -EINVAL (given twice), -ENOMEM.
+ */
+int http_argument(
+    struct conn *conn, const char *name, char *out, size_t out_size);
 
 /* publish.c */
 int publish_begin(struct conn *conn, const char *channel) LOOP_THREAD;

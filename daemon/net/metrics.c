@@ -120,6 +120,8 @@ static const struct metric net_metrics[] = {
 	    "limit request_timeout reached"),
 	NET(timeouts_keepalive, "timeouts_keepalive_total",
 	    "limit keepalive_timeout reached"),
+	NET(pings, "pings_total", "pings sent, one each ping_interval"),
+	NET(timeouts_pong, "timeouts_pong_total", "limit pong_timeout reached"),
 	NET(timeouts_close, "timeouts_close_total",
 	    "limit close_timeout reached"),
 #undef NET

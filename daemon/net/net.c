@@ -42,6 +42,7 @@ static int
 on_peer_close(struct conn *conn)
 {
 	conn->peer_closed = true;
+	wheel_clear(&conn->net->wheel, &conn->deadline);
 	hub_unsubscribe(conn->net->hub, &conn->consumer);
 	return 0; /* the library answers */
 }
@@ -87,6 +88,9 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		return ws_on_established(conn);
 	case LWS_CALLBACK_RECEIVE:
 		return ws_on_receive(conn, in, len);
+	case LWS_CALLBACK_RECEIVE_PONG:
+		conn->heard = true;
+		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return ws_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:

@@ -31,7 +31,8 @@ struct net_counts {
 	uint64_t refused_origin, refused_requests, refused_bodies;
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
-	uint64_t timeouts_keepalive, timeouts_close, closes;
+	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
+	uint64_t closes, pings;
 };
 
 struct net {

@@ -109,11 +109,10 @@ static int
 read_arguments(struct conn *conn, struct request *request) LOOP_THREAD
 {
 	char text[16];
-	const int len = lws_get_urlarg_by_name_safe(
-	    conn->wsi, "split=", text, sizeof(text));
+	const int len = http_argument(conn, "split=", text, sizeof(text));
 
 	kind_from_type(conn, request);
-	if (len < 0)
+	if (len == -ENOENT)
 		return 0;
 	if (len != 5 || memcmp(text, "lines", 5) != 0)
 		return http_error(

@@ -56,23 +56,19 @@ check_handshake(struct conn *conn) LOOP_THREAD
 }
 
 static int
-get_argument(struct conn *conn, const char *name, char *out, size_t out_size)
-{
-	return lws_get_urlarg_by_name_safe(conn->wsi, name, out, (int)out_size);
-}
-
-static int
 get_arguments(struct conn *conn, struct from *ret_from) LOOP_THREAD
 {
 	char text[64];
-	int len = get_argument(conn, "from=", text, sizeof(text));
+	int len = http_argument(conn, "from=", text, sizeof(text));
 
-	if (from_get(text, len < 0 ? 0 : (size_t)len, ret_from) < 0)
+	if (len == -ENOENT)
+		len = 0; /* live */
+	if (len < 0 || from_get(text, (size_t)len, ret_from) < 0)
 		return http_error(conn, 400, "bad_from",
 		    "from: expected oldest, -N or EPOCH:OFFSET");
-	len = get_argument(conn, "gap=", text, sizeof(text));
+	len = http_argument(conn, "gap=", text, sizeof(text));
 	conn->gap_silent = len == 6 && memcmp(text, "silent", 6) == 0;
-	if (len >= 0 && !conn->gap_silent)
+	if (len != -ENOENT && !conn->gap_silent)
 		return http_error(conn, 400, "bad_gap", "gap: expected silent");
 	return 0;
 }
@@ -108,6 +104,8 @@ subscribe(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
 		return subscribe_error(conn, error);
 	conn->position = answer.position;
 	conn->recovered = answer.recovered;
+	conn->gap_from = answer.gap_from;
+	conn->gap_to = answer.gap_to;
 	return 0;
 }
 
@@ -167,20 +165,30 @@ ws_on_headers(struct conn *conn, struct lws_process_html_args *args)
 	return 0;
 }
 
+/* Browsers do not see the answer's headers, so they are told here. */
+static void
+close_not_recovered(struct conn *conn) LOOP_THREAD
+{
+	hub_unsubscribe(conn->net->hub, &conn->consumer);
+	if (conn->gap_from > 0)
+		conn_close(conn, 4009,
+		    "gap %016" PRIx64 ":%" PRId64 "-%" PRId64,
+		    conn->position.epoch, conn->gap_from, conn->gap_to);
+	else
+		conn_close(conn, 4009, "gap: not recovered");
+}
+
 int
 ws_on_established(struct conn *conn)
 {
 	struct net *net = conn->net;
 
 	conn_set_state(conn, CONN_WS);
-	wheel_clear(&net->wheel, &conn->deadline);
+	conn_keep_alive(conn);
 	net->counts.upgrades++;
 	listeners_resume(net);
-	if (!conn->recovered && !conn->gap_silent) {
-		hub_unsubscribe(net->hub, &conn->consumer);
-		conn_close(conn, 4009, "gap: not recovered");
-		return 0;
-	}
+	if (!conn->recovered && !conn->gap_silent)
+		close_not_recovered(conn);
 	return 0; /* the flush after this batch begins to write */
 }
 
@@ -275,6 +283,7 @@ ws_on_receive(struct conn *conn, const void *data, size_t len)
 			   lws_remaining_packet_payload(conn->wsi) == 0;
 	int error;
 
+	conn->heard = true;
 	if (conn->close_code != 0 || conn->peer_closed)
 		return 0;
 	if (!conn->message_open && !message_begin(conn))
