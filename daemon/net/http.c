@@ -224,10 +224,6 @@ write_answer(struct conn *conn, const struct answer *answer)
 	    conn, answer->body, answer->len, LWS_WRITE_HTTP_FINAL);
 }
 
-/*
- * For upgrades that are refused: > 0 tells the library that the request has
- * been answered, < 0 to hang up.
- */
 int
 http_answer(struct conn *conn, const struct answer *answer)
 {

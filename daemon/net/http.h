@@ -6,8 +6,8 @@
  *
  * Threads  The net loop, inside libwebsockets' callbacks.
  * Errors   What a function returns goes back to the library: 0 go on, -1 hang
- *          up; http_answer() and http_error() return > 0, for http_end() or,
- *          while an upgrade is being decided, for the library.
+ *          up; http_answer() and http_error() return > 0, for http_end(); an
+ *          upgrade that is refused is answered and hung up on (net.c).
  */
 
 #include "daemon/net/conn.h"

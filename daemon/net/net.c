@@ -73,7 +73,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_HTTP_CONFIRM_UPGRADE:
 		if (strcasecmp(in, "websocket") != 0)
 			return 0; /* stays HTTP */
-		return ws_on_upgrade(conn);
+		/* Refused: the answer said Connection: close, so hang up. */
+		return ws_on_upgrade(conn) != 0 ? -1 : 0;
 	case LWS_CALLBACK_ADD_HEADERS:
 		return ws_on_headers(conn, in);
 	case LWS_CALLBACK_HTTP:
