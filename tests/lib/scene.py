@@ -38,6 +38,7 @@ import tempfile
 import threading
 import time
 import traceback
+import weakref
 
 TOP = pathlib.Path(__file__).resolve().parent.parent.parent
 BUILD = pathlib.Path(os.environ.get("B", TOP / "build"))
@@ -47,6 +48,13 @@ PY = os.environ.get("PY", "/usr/bin/python3")
 MODE = os.environ.get("EARSHOT_TEST_MODE", "all")
 SLOWNESS = {"sanitizer": 4, "valgrind": 10}.get(MODE, 1)
 SKIPPED = 77
+os.environ.setdefault(
+    "NODE_PATH", f"{TOP}/build/deps/node_modules:/usr/share/nodejs")
+CLIENTS = {
+    "websockets": [PY, TOP / "tests/scene/client_websockets.py"],
+    "websocket-client": [PY, TOP / "tests/scene/client_websocket.py"],
+    "ws": ["node", TOP / "tests/scene/client_ws.js"],
+}
 
 DEADLINE_S = 10
 POLL_S = 0.003
@@ -61,6 +69,9 @@ AUTH = "[auth]\nanonymous = subscribe publish\n"
 WS_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
+
+
+OPEN = weakref.WeakSet()  # every Raw
 
 
 class Failure(AssertionError):
@@ -170,9 +181,9 @@ class Daemon:
     """earshotd with a configuration text, from ready to its end.
 
     Without a section [listener] it listens on 127.0.0.1:0, without [auth]
-    everybody may subscribe and publish.  As a context it is stopped at the
-    end and has to exit with code 0; when something went wrong before, it is
-    killed and its log shown.
+    everybody may subscribe and publish.  As a context its clients are closed
+    at the end, it is stopped and has to exit with code 0; when something went
+    wrong before, it is killed and its log shown.
     """
 
     def __init__(self, conf="", arguments=(), prefix=(), env=None,
@@ -264,7 +275,7 @@ class Daemon:
     def signal(self, signo=signal.SIGTERM):
         self.process.send_signal(signo)
 
-    def wait(self, seconds=DEADLINE_S):
+    def wait(self, seconds=2 * DEADLINE_S):
         """Its exit code; the log is complete then."""
         try:
             code = self.process.wait(seconds * SLOWNESS)
@@ -275,7 +286,7 @@ class Daemon:
             raise Failure("earshotd ended, and something still has its stderr")
         return code
 
-    def stop(self, seconds=DEADLINE_S):
+    def stop(self, seconds=2 * DEADLINE_S):
         """SIGTERM, and its exit code."""
         self.signal()
         return self.wait(seconds)
@@ -286,6 +297,7 @@ class Daemon:
     def __exit__(self, kind, value, trace):
         if kind is None and self.process.poll() is None:
             try:
+                self.close_clients()
                 code = self.stop()
                 if code != 0:
                     raise Failure(f"earshotd ended with exit code {code}")
@@ -294,6 +306,15 @@ class Daemon:
                 raise
         elif kind is not None:
             self._give_up()
+
+    def close_clients(self):
+        """What the scene left open would make the drain wait."""
+        mine = [c for c in OPEN if c.port in self.ports]
+        for client in mine:
+            client.close()
+        if mine:
+            name = 'connections{state="websocket"}'
+            wait_until(lambda: self.metric(name) == 0, "clients are gone")
 
     def _give_up(self):
         if self.process.poll() is None:
@@ -341,7 +362,7 @@ class Daemon:
 
     def wait_metric(self, name, value, seconds=DEADLINE_S):
         """Until the metric is at least that."""
-        return wait_until(lambda: self.metric(name) >= value,
+        return wait_until(lambda: self.metrics().get(name, 0) >= value,
                           f"{name} >= {value}", seconds)
 
     def ws(self, channel, arguments="", **options):
@@ -368,6 +389,44 @@ def http_on(connection, method, path, body=None, headers=None):
     return Answer(answer.status, answer.headers, answer.read())
 
 
+class Client:
+    """A WebSocket library as consumer: one of CLIENTS, its own process.
+
+    sends: (kind, bytes) each, kind "t" or "b"; see client_websockets.py.
+    """
+
+    def __init__(self, kind, url, count, sends=(), ca=None):
+        self.kind = kind
+        command = [*CLIENTS[kind], url, count, *([ca] if ca else [])]
+        self.process = subprocess.Popen(
+            [str(c) for c in command], stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        atexit.register(self.process.kill)
+        lines = (json.dumps([k, base64.b64encode(d).decode()])
+                 for k, d in sends)
+        self.process.stdin.write("".join(line + "\n" for line in lines))
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def result(self, seconds=DEADLINE_S):
+        """The object it prints at its end."""
+        try:
+            out, err = self.process.communicate(timeout=seconds * SLOWNESS)
+        except subprocess.TimeoutExpired as late:
+            raise Failure(f"{self.kind}: not over after {seconds} s") from late
+        if self.process.returncode != 0:
+            raise Failure(f"{self.kind}: {self.process.returncode}: {err}")
+        return json.loads(out)
+
+
+def digest(payloads):
+    """What a Client says of these messages."""
+    total = hashlib.sha256()
+    for payload in payloads:
+        total.update(payload + b"\n")
+    return total.hexdigest()
+
+
 # A socket, byte by byte
 
 class Raw:
@@ -376,6 +435,8 @@ class Raw:
     def __init__(self, port, host="127.0.0.1", tls=None, receive_bytes=0,
                  seconds=DEADLINE_S):
         self.seconds = seconds
+        OPEN.add(self)
+        self.port = port
         self.sock = socket.socket()
         if receive_bytes:  # before connect: the window is agreed on there
             self.sock.setsockopt(
