@@ -146,6 +146,13 @@ size_t
 frame_put_message(uint8_t *out, enum frame_opcode opcode, const void *payload,
     size_t payload_bytes)
 {
+	return frame_put_message_rsv(out, opcode, 0, payload, payload_bytes);
+}
+
+size_t
+frame_put_message_rsv(uint8_t *out, enum frame_opcode opcode, uint8_t rsv,
+    const void *payload, size_t payload_bytes)
+{
 	size_t taken = 0, at = 0;
 
 	assert(opcode == FRAME_TEXT || opcode == FRAME_BINARY);
@@ -157,12 +164,13 @@ frame_put_message(uint8_t *out, enum frame_opcode opcode, const void *payload,
 		size_t n =
 		    left < FRAME_FRAGMENT_BYTES ? left : FRAME_FRAGMENT_BYTES;
 
-		at += frame_put_header(out + at, n == left, 0, opcode, n);
+		at += frame_put_header(out + at, n == left, rsv, opcode, n);
 		if (n > 0)
 			memcpy(out + at, (const uint8_t *)payload + taken, n);
 		at += n;
 		taken += n;
 		opcode = FRAME_CONTINUATION;
+		rsv = 0;
 	} while (taken < payload_bytes);
 
 	assert(at == frame_message_bytes(payload_bytes));

@@ -67,6 +67,13 @@ size_t frame_put_message(uint8_t *out, enum frame_opcode opcode,
     const void *payload, size_t payload_bytes);
 
 /*
+ * The same with reserved bits on the first frame: rsv 4 is RSV1, payload is
+ * compressed (RFC 7692).
+ */
+size_t frame_put_message_rsv(uint8_t *out, enum frame_opcode opcode,
+    uint8_t rsv, const void *payload, size_t payload_bytes);
+
+/*
  * The length of the longest run of whole frames at the start of data that is
  * not longer than max; 0 when not even the first frame fits or is whole.
  * data holds frames as frame_put_message() writes them.
