@@ -102,10 +102,9 @@ hub_consumer_writable(struct hub *hub, struct consumer *consumer)
 
 	if (!channel || !consumer->blocked)
 		return;
-	consumer->blocked = false;
-	if (consumer->ended)
-		return;
+	assert(!consumer->ended);
 	assert(channel_parked(channel, consumer));
+	consumer->blocked = false;
 	if (cursor_at_end(channel->tape, &consumer->cursor))
 		channel_unpark(channel, consumer);
 	else
