@@ -155,13 +155,14 @@ conn_keep_alive(struct conn *conn)
 /*
  * Ping and wait for anything to come back.  A consumer whose socket is full
  * is not pinged and not given up: it is slow, and what it is sent is probe
- * enough; the kernel gives up when nothing is acknowledged.
+ * enough; the kernel gives up when nothing is acknowledged.  The ping has a
+ * byte in it because the library does not tell of an empty pong.
  */
 static void
 ping_tick(struct conn *conn)
 {
 	const struct conf_limits *limits = &conn->net->conf->limits;
-	unsigned char ping[LWS_PRE + 1];
+	unsigned char ping[LWS_PRE + 1] = { [LWS_PRE] = 'e' };
 
 	if (conn->consumer.blocked || lws_partial_buffered(conn->wsi)) {
 		conn->ping_sent = false;
@@ -184,7 +185,7 @@ ping_tick(struct conn *conn)
 	}
 	conn->heard = false;
 	conn->net->counts.pings++;
-	if (lws_write(conn->wsi, ping + LWS_PRE, 0, LWS_WRITE_PING) < 0)
+	if (lws_write(conn->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0)
 		conn_cut(conn);
 	else
 		conn_set_deadline(conn, limits->pong_timeout);
