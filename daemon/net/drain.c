@@ -10,6 +10,8 @@
  * What can go wrong:
  * - a consumer does not read: net_force() cuts and counts it, and says what
  *   it lacked;
+ * - a client over TLS that answers the close and then keeps the socket: ended
+ *   by us, it has all there is;
  * - a request whose body does not come: cut by net_force() as well.
  */
 
@@ -89,6 +91,24 @@ close_some(struct net *net) LOOP_THREAD
 	}
 }
 
+/* Plain connections are closed by the library itself at this point. */
+static void
+end_goodbyes(struct net *net) LOOP_THREAD
+{
+	if (net->vhost_tls == NULL)
+		return;
+	LIST_EACH_SAFE(node, next, &net->conns)
+	{
+		struct conn *conn = LIST_ENTRY(node, struct conn, node);
+
+		if (conn->state != CONN_WS || conn->cut ||
+		    !tls_goodbye_sent(conn->wsi))
+			continue;
+		conn->peer_closed = true; /* or it would not be that far */
+		conn_cut(conn);
+	}
+}
+
 static void
 finish(struct net *net)
 {
@@ -112,6 +132,7 @@ on_tick(void *arg)
 	if (net->drain.budget_us > DRAIN_TICK_US)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
+	end_goodbyes(net);
 	if (net->state_counts[CONN_WS] == 0 &&
 	    net->state_counts[CONN_REQUEST] == 0)
 		end_idle(net);

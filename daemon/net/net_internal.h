@@ -80,6 +80,7 @@ void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
 int tls_check(const struct conf *conf, struct net_fault *ret_fault);
 int vhosts_open(struct net *net, const struct lws_protocols *protocols,
     struct net_fault *ret_fault) LOOP_THREAD;
+bool tls_goodbye_sent(struct lws *wsi) LOOP_THREAD;
 
 /* ws.c */
 int ws_on_upgrade(struct conn *conn) LOOP_THREAD; /* > 0: answered, refused */

@@ -1,7 +1,7 @@
 /*
  * Vhosts, one plain and one with TLS where a listener wants it, and the check
  * of certificate and key that says what is wrong with them: the library would
- * only fail.
+ * only fail.  And whether a TLS connection has been said goodbye to.
  */
 
 #include "daemon/base/log.h"
@@ -89,6 +89,18 @@ vhost_open(struct net *net, const char *name,
 		info.ssl_options_set = SSL_OP_NO_TLSv1 | SSL_OP_NO_TLSv1_1;
 	}
 	return lws_create_vhost(glue_context(net->glue), &info);
+}
+
+/*
+ * The library has ended the connection in both protocols and waits for the
+ * peer to close the socket, which not every client does.
+ */
+bool
+tls_goodbye_sent(struct lws *wsi)
+{
+	SSL *ssl = lws_get_ssl(wsi);
+
+	return ssl != NULL && (SSL_get_shutdown(ssl) & SSL_SENT_SHUTDOWN) != 0;
 }
 
 int
