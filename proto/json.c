@@ -26,12 +26,13 @@
 #define EACH_BYTE UINT64_C(0x0101010101010101)
 #define TOP_BITS UINT64_C(0x8080808080808080)
 #define KIND_BITS 64
+#define DEPTH_LIMIT (JSON_DEPTH_MAX + JSON_ENVELOPE_DEPTH_MAX)
 
 struct scan {
 	const uint8_t *data;
 	size_t at, len;
-	unsigned depth;
-	uint64_t objects[JSON_DEPTH_MAX / KIND_BITS]; /* a bit per level */
+	unsigned depth, depth_max;
+	uint64_t objects[DEPTH_LIMIT / KIND_BITS + 1]; /* a bit per level */
 };
 
 enum expect {
@@ -58,10 +59,10 @@ special_bytes(uint64_t word)
 	       ~word & TOP_BITS;
 }
 
-/* How many bytes at the start stand plainly in a string. */
-static size_t
-plain_bytes(const uint8_t *data, size_t len)
+size_t
+json_plain_bytes(const void *bytes, size_t len)
 {
+	const uint8_t *data = bytes;
 	size_t i = 0;
 	uint64_t word;
 
@@ -123,8 +124,8 @@ scan_string(struct scan *scan)
 
 	scan->at++;
 	for (;;) {
-		scan->at +=
-		    plain_bytes(scan->data + scan->at, scan->len - scan->at);
+		scan->at += json_plain_bytes(
+		    scan->data + scan->at, scan->len - scan->at);
 		if (scan->at == scan->len)
 			return -EBADMSG;
 		if (scan->data[scan->at] == '"') {
@@ -197,7 +198,7 @@ push(struct scan *scan, bool object)
 	unsigned level = scan->depth;
 	uint64_t bit;
 
-	if (level == JSON_DEPTH_MAX)
+	if (level == scan->depth_max)
 		return -E2BIG;
 	bit = UINT64_C(1) << level % KIND_BITS;
 	if (object)
@@ -298,23 +299,36 @@ scan_next(struct scan *scan, enum expect *expect)
 	return scan_comma_or_end(scan, expect);
 }
 
+/* One value, from the white space before it to its last byte. */
 static int
-scan_text(struct scan *scan)
+scan_whole_value(struct scan *scan)
 {
 	enum expect expect = EXPECT_VALUE;
 
-	for (;;) {
+	assert(scan->depth == 0);
+	do {
 		int error;
 
 		skip_space(scan);
 		if (scan->at == scan->len)
-			break;
+			return -EBADMSG;
 		error = scan_next(scan, &expect);
 		if (error < 0)
 			return error;
-	}
-	assert(scan->at == scan->len);
-	return scan->depth == 0 && expect == EXPECT_COMMA_OR_END ? 0 : -EBADMSG;
+	} while (scan->depth > 0 || expect != EXPECT_COMMA_OR_END);
+	assert(scan->at <= scan->len);
+	return 0;
+}
+
+static int
+scan_text(struct scan *scan)
+{
+	int error = scan_whole_value(scan);
+
+	if (error < 0)
+		return error;
+	skip_space(scan);
+	return scan->at == scan->len ? 0 : -EBADMSG;
 }
 
 /* Where the first byte is that is not UTF-8; len: the last one is not whole. */
@@ -332,7 +346,9 @@ bad_utf8_at(const uint8_t *data, size_t len)
 int
 json_check(const void *data, size_t len, size_t *ret_at)
 {
-	struct scan scan = { .data = data, .len = len };
+	struct scan scan = {
+		.data = data, .len = len, .depth_max = JSON_DEPTH_MAX
+	};
 	bool utf8 = utf8_valid(data, len);
 	int error;
 
@@ -347,24 +363,136 @@ json_check(const void *data, size_t len, size_t *ret_at)
 	return error;
 }
 
-/* The escape of c, which needs one; text has room for 6 bytes. */
-static size_t
-escape(uint8_t c, char *text)
+size_t
+json_put_escape(char out[static JSON_ESCAPE_MAX], uint8_t c)
 {
 	static const char hex[] = "0123456789abcdef";
 	static const char named[] = "\"\\\b\f\n\r\t";
 	static const char letters[] = "\"\\bfnrt";
 	const char *at = c != '\0' ? strchr(named, c) : NULL;
 
-	text[0] = '\\';
+	out[0] = '\\';
 	if (at) {
-		text[1] = letters[at - named];
+		out[1] = letters[at - named];
 		return 2;
 	}
-	memcpy(text + 1, "u00", 3);
-	text[4] = hex[c >> 4];
-	text[5] = hex[c & 0xf];
-	return 6;
+	memcpy(out + 1, "u00", 3);
+	out[4] = hex[c >> 4];
+	out[5] = hex[c & 0xf];
+	return JSON_ESCAPE_MAX;
+}
+
+int
+json_members_begin(
+    struct json_members *members, void *text, size_t len, unsigned depth_max)
+{
+	struct scan scan = { .data = text, .len = len };
+
+	assert(text || len == 0);
+	assert(depth_max <= DEPTH_LIMIT);
+	skip_space(&scan);
+	if (!take(&scan, '{'))
+		return -EBADMSG;
+	*members = (struct json_members){ .text = text,
+		.at = scan.at,
+		.len = len,
+		.depth_max = depth_max,
+		.first = true };
+	return 0;
+}
+
+/* Behind the last member: nothing may follow but white space. */
+static int
+scan_members_end(struct scan *scan)
+{
+	skip_space(scan);
+	return scan->at == scan->len ? 0 : -EBADMSG;
+}
+
+static int
+scan_member(struct scan *scan, bool first, struct json_member *ret_member)
+{
+	uint8_t *text = ret_member->value;
+	size_t key, value;
+	int error;
+
+	skip_space(scan);
+	if (take(scan, '}'))
+		return scan_members_end(scan);
+	if (!first && !take(scan, ','))
+		return -EBADMSG;
+	skip_space(scan);
+	key = scan->at + 1;
+	if (scan->at == scan->len || scan->data[scan->at] != '"' ||
+	    scan_string(scan) < 0)
+		return -EBADMSG;
+	ret_member->key = (char *)text + key;
+	ret_member->key_len = scan->at - 1 - key;
+	skip_space(scan);
+	if (!take(scan, ':'))
+		return -EBADMSG;
+	skip_space(scan);
+	value = scan->at;
+	error = scan_whole_value(scan);
+	if (error < 0)
+		return error;
+	ret_member->value = text + value;
+	ret_member->value_len = scan->at - value;
+	return 1;
+}
+
+int
+json_members_next(struct json_members *members, struct json_member *ret_member)
+{
+	struct json_member member = { .value = members->text };
+	struct scan scan = { .data = members->text,
+		.at = members->at,
+		.len = members->len,
+		.depth_max = members->depth_max };
+	int result = scan_member(&scan, members->first, &member);
+
+	assert(scan.at <= members->len);
+	members->at = scan.at;
+	members->first = false;
+	if (result == 1)
+		*ret_member = member;
+	return result;
+}
+
+bool
+json_member_string(
+    const struct json_member *member, char **ret_text, size_t *ret_len)
+{
+	if (member->value[0] != '"')
+		return false;
+	assert(member->value_len >= 2);
+	*ret_text = (char *)member->value + 1;
+	*ret_len = member->value_len - 2;
+	return true;
+}
+
+bool
+json_member_integer(const struct json_member *member, int64_t *ret_value)
+{
+	const uint8_t *digits = member->value;
+	size_t len = member->value_len;
+	bool negative = digits[0] == '-';
+	int64_t value = 0;
+
+	if (negative && (len < 2 || digits[1] == '0'))
+		return false;
+	for (size_t i = negative; i < len; i++) {
+		int digit = digits[i] - '0';
+
+		if (digit < 0 || digit > 9)
+			return false;
+		if (__builtin_mul_overflow(value, 10, &value) ||
+		    __builtin_add_overflow(
+			value, negative ? -digit : digit, &value))
+			return false;
+	}
+	*ret_value = value;
+	return true;
 }
 
 /* Puts at *at what fits, and counts what does not as well. */
@@ -389,15 +517,16 @@ json_put_string(char *out, size_t out_size, const char *text, size_t text_len)
 
 	put(out, out_size, &need, "\"", 1);
 	while (i < text_len) {
-		size_t plain = plain_bytes(bytes + i, text_len - i);
-		char escaped[6];
+		size_t plain = json_plain_bytes(bytes + i, text_len - i);
+		char escaped[JSON_ESCAPE_MAX];
 
 		if (plain > 0)
 			put(out, out_size, &need, bytes + i, plain);
 		i += plain;
 		if (i == text_len)
 			break;
-		put(out, out_size, &need, escaped, escape(bytes[i++], escaped));
+		put(out, out_size, &need, escaped,
+		    json_put_escape(escaped, bytes[i++]));
 	}
 	put(out, out_size, &need, "\"", 1);
 	assert(need >= text_len + 2);

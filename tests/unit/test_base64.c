@@ -2,6 +2,7 @@
 
 #include "proto/base64.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -34,8 +35,12 @@ the_vectors_of_the_rfc_come_out(void **state)
 		assert_int_equal(base64_bytes(len), strlen(cases[i][1]));
 		assert_memory_equal(out, cases[i][1], strlen(cases[i][1]));
 		assert_int_equal(out[base64_bytes(len)], '#');
+		assert_int_equal(
+		    base64_get(out, out, strlen(cases[i][1])), len);
+		assert_memory_equal(out, cases[i][0], len);
 	}
 	assert_int_equal(base64_put(NULL, NULL, 0), 0);
+	assert_int_equal(base64_get(NULL, NULL, 0), 0);
 }
 
 static int
@@ -72,6 +77,8 @@ every_byte_at_every_place_can_be_read_back(void **state)
 			assert_int_equal(
 			    ((high << 6 | low) >> (4 - shift)) & 0xff, in[i]);
 		}
+		assert_int_equal(base64_get(out, out, n), len);
+		assert_memory_equal(out, in, len);
 	}
 }
 
@@ -82,6 +89,71 @@ the_length_of_the_longest_does_not_overflow(void **state)
 	assert_true(base64_bytes(SIZE_MAX / 2) > SIZE_MAX / 2);
 }
 
+static void
+only_the_one_spelling_is_decoded(void **state)
+{
+	static const char *const bad[] = {
+		"Z",
+		"Zg",
+		"Zg=",
+		"Zg===",
+		"Zm9vZg",
+		"=",
+		"====",
+		"Z===",
+		"=Zg=",
+		"Zg=v",
+		"Zh==",
+		"Zm9=",
+		"Zm9vZh==",
+		"Zg==Zg==",
+		"Zm9vYg= ",
+		" Zm9vYg=",
+		"Zm9v\nYg==",
+		"Zm9-",
+		"Zm9_",
+
+		"Zm9\xff",
+		"Zm,v",
+		"Zm:v",
+		"Zm@v",
+		"Zm[v",
+		"Zm`v",
+		"Zm{v",
+		"Z*9vZm9v",
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		uint8_t out[8];
+
+		if (base64_get(out, bad[i], strlen(bad[i])) != -EINVAL)
+			fail_msg("taken: %s", bad[i]);
+	}
+	assert_int_equal(base64_get((char[4]){ 0 }, "Zm\0v", 4), -EINVAL);
+}
+
+/* A bit more or less than a letter says makes another letter or none. */
+static void
+each_byte_value_is_a_letter_or_refused(void **state)
+{
+	unsigned letters = 0;
+
+	(void)state;
+	for (unsigned c = 0; c < 256; c++) {
+		char text[5] = { 'A', 'A', 'A', (char)c }, back[5];
+		uint8_t out[3];
+
+		if (base64_get(out, text, 4) != 3)
+			continue;
+		letters++;
+		assert_int_equal(out[2], value_of((char)c));
+		assert_int_equal(base64_put(back, out, 3), 4);
+		assert_memory_equal(back, text, 4);
+	}
+	assert_int_equal(letters, 64);
+}
+
 int
 main(void)
 {
@@ -89,6 +161,8 @@ main(void)
 		cmocka_unit_test(the_vectors_of_the_rfc_come_out),
 		cmocka_unit_test(every_byte_at_every_place_can_be_read_back),
 		cmocka_unit_test(the_length_of_the_longest_does_not_overflow),
+		cmocka_unit_test(only_the_one_spelling_is_decoded),
+		cmocka_unit_test(each_byte_value_is_a_letter_or_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

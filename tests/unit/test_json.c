@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -297,6 +298,185 @@ what_is_put_is_json(void **state)
 	}
 }
 
+/* Members as "key=value;", then what ended the walk; on what it begins. */
+static const char *
+walk(const char *text, unsigned depth_max)
+{
+	static char out[1024];
+	size_t len = strlen(text), at = 0;
+	uint8_t *copy = malloc(len + 1);
+	struct json_members members;
+	struct json_member member;
+	int result;
+
+	assert_non_null(copy);
+	memcpy(copy, text, len + 1);
+	result = json_members_begin(&members, copy, len, depth_max);
+	if (result == 0) {
+		while ((result = json_members_next(&members, &member)) == 1)
+			at += (size_t)snprintf(out + at, sizeof(out) - at,
+			    "%.*s=%.*s;", (int)member.key_len, member.key,
+			    (int)member.value_len, (char *)member.value);
+		snprintf(out + at, sizeof(out) - at, "%s at %zu",
+		    result == 0        ? "end"
+		    : result == -E2BIG ? "deep"
+				       : "bad",
+		    members.at);
+	} else {
+		strcpy(out, "no object");
+	}
+	free(copy);
+	return out;
+}
+
+static void
+members_are_walked_as_spans(void **state)
+{
+	static const char *const cases[][2] = {
+		{ "{}", "end at 2" },
+		{ " { } ", "end at 5" },
+		{ "{\"a\":1}", "a=1;end at 7" },
+		{ " { \"a\" : 1.50 , \"b\" : [1, {\"c\":2}] } ",
+		    "a=1.50;b=[1, {\"c\":2}];end at 37" },
+		{ "{\"\":\"\",\"a\":1,\"a\":2}", "=\"\";a=1;a=2;end at 19" },
+		{ "{\"q\\\"\":\"\\\"\"}", "q\\\"=\"\\\"\";end at 12" },
+		{ "{\"a\":nul}", "bad at 8" },
+		{ "{\"a\":1,}", "a=1;bad at 7" },
+		{ "{,\"a\":1}", "bad at 1" },
+		{ "{\"a\":1 \"b\":2}", "a=1;bad at 7" },
+		{ "{\"a\":1}}", "a=1;bad at 7" },
+		{ "{\"a\":1", "a=1;bad at 6" },
+		{ "{\"a\":", "bad at 5" },
+		{ "{\"a\"", "bad at 4" },
+		{ "{\"a", "bad at 3" },
+		{ "{", "bad at 1" },
+		{ "{a:1}", "bad at 1" },
+		{ "{\"a\":1]", "a=1;bad at 6" },
+		{ "[]", "no object" },
+		{ "1", "no object" },
+		{ "", "no object" },
+		{ " ", "no object" },
+		{ "{\"a\":[[1]]}", "a=[[1]];end at 11" },
+		{ "{\"a\":[[[1]]]}", "deep at 7" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++)
+		assert_string_equal(walk(cases[i][0], 2), cases[i][1]);
+	assert_string_equal(
+	    walk("{\"a\":[1]}", JSON_DEPTH_MAX + JSON_ENVELOPE_DEPTH_MAX),
+	    "a=[1];end at 9");
+}
+
+static void
+what_was_given_out_may_be_overwritten(void **state)
+{
+	char text[] = "{\"a\":\"x\",\"b\":\"y\",\"c\":\"z\"}";
+	struct json_members members;
+	struct json_member member;
+	int count = 0;
+
+	(void)state;
+	assert_int_equal(
+	    json_members_begin(&members, text, strlen(text), 1), 0);
+	while (json_members_next(&members, &member) == 1) {
+		memset(member.key, '"', member.key_len);
+		memset(member.value, '{', member.value_len);
+		count++;
+	}
+	assert_int_equal(count, 3);
+}
+
+static bool
+integer(const char *text, int64_t *ret_value)
+{
+	char copy[32];
+	struct json_member member = { .value = (uint8_t *)copy,
+		.value_len = strlen(text) };
+
+	memcpy(copy, text, member.value_len);
+	return json_member_integer(&member, ret_value);
+}
+
+static void
+integers_have_one_spelling(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t value;
+	} good_ones[] = {
+		{ "0", 0 },
+		{ "7", 7 },
+		{ "-7", -7 },
+		{ "9007199254740991", INT64_C(9007199254740991) },
+		{ "9223372036854775807", INT64_MAX },
+		{ "-9223372036854775808", INT64_MIN },
+	};
+	static const char *const bad_ones[] = { "-0", "1.0", "1e3", "1E3",
+		"9223372036854775808", "-9223372036854775809",
+		"99999999999999999999", "\"1\"", "null", "true", "[1]", "{}" };
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(good_ones); i++) {
+		int64_t value = 99;
+
+		assert_true(integer(good_ones[i].text, &value));
+		assert_true(value == good_ones[i].value);
+	}
+	for (size_t i = 0; i < LENGTH(bad_ones); i++) {
+		int64_t value = 99;
+
+		assert_false(integer(bad_ones[i], &value));
+		assert_int_equal(value, 99);
+	}
+}
+
+static void
+strings_are_decoded_where_they_stand(void **state)
+{
+	static const struct {
+		const char *text, *meant;
+		int64_t len;
+	} cases[] = {
+		{ "", "", 0 },
+		{ "plain", "plain", 5 },
+		{ "a\\nb", "a\nb", 3 },
+		{ "\\\"\\\\\\/\\b\\f\\n\\r\\t", "\"\\/\b\f\n\r\t", 8 },
+		{ "\\u0000", "\0", 1 },
+		{ "\\u0041\\u00e9\\u20AC", "A\xc3\xa9\xe2\x82\xac", 6 },
+		{ "x\\ud83d\\uDE00y", "x\xf0\x9f\x98\x80y", 6 },
+		{ "\\udbff\\udfff", "\xf4\x8f\xbf\xbf", 4 },
+		{ "\\ud800\\udc00", "\xf0\x90\x80\x80", 4 },
+		{ "\\u07ff\\u0800\\uffff", "\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf",
+		    8 },
+		{ "\\ud7ff\\ue000", "\xed\x9f\xbf\xee\x80\x80", 6 },
+		{ "\\\\u0041", "\\u0041", 6 },
+		{ "\xc3\xbc\\t\xc3\xbc", "\xc3\xbc\t\xc3\xbc", 5 },
+		{ "\\ud800", NULL, -EILSEQ },
+		{ "\\ud800x", NULL, -EILSEQ },
+		{ "\\ud800\\n12345", NULL, -EILSEQ },
+		{ "\\ud800\\u0041", NULL, -EILSEQ },
+		{ "\\ud800\\ud800", NULL, -EILSEQ },
+		{ "\\udc00", NULL, -EILSEQ },
+		{ "\\udc00\\ud800", NULL, -EILSEQ },
+		{ "x\\udfff", NULL, -EILSEQ },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < LENGTH(cases); i++) {
+		size_t len = strlen(cases[i].text);
+		char *text = malloc(len + 1);
+
+		assert_non_null(text);
+		memcpy(text, cases[i].text, len + 1);
+		assert_int_equal(json_unescape(text, len), cases[i].len);
+		if (cases[i].meant)
+			assert_memory_equal(
+			    text, cases[i].meant, (size_t)cases[i].len);
+		free(text);
+	}
+}
+
 int
 main(void)
 {
@@ -312,6 +492,10 @@ main(void)
 		    every_special_byte_in_a_string_is_seen_at_every_place),
 		cmocka_unit_test(strings_are_put_with_the_escapes_they_need),
 		cmocka_unit_test(what_is_put_is_json),
+		cmocka_unit_test(members_are_walked_as_spans),
+		cmocka_unit_test(what_was_given_out_may_be_overwritten),
+		cmocka_unit_test(integers_have_one_spelling),
+		cmocka_unit_test(strings_are_decoded_where_they_stand),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
