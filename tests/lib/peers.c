@@ -68,7 +68,9 @@ on_write(struct consumer *consumer, const struct span *span, bool *ret_blocked,
 	assert_true(peer->open && !peer->blocked);
 	assert_false(peer->broken || peer->closed);
 	assert_in_range(span->len, 1, peers->conf.limits.span_bytes_max);
-	*ret_blocked = false;
+	*ret_blocked = peer->blocked = peer->stalled;
+	if (peer->stalled)
+		return 0;
 	if (peers->nasty && peers_pick(peers, 60) == 0) {
 		peer->broken = true;
 		return -EPIPE;

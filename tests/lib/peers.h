@@ -28,6 +28,7 @@ struct peer {
 	int channel;
 	int64_t expected; /* the next offset */
 	bool open, blocked, broken, closed;
+	bool stalled; /* does not read: its socket takes nothing */
 	bool inside; /* between fragments */
 	uint64_t writes;
 };

@@ -44,26 +44,17 @@ a_full_socket_is_left_alone_until_it_is_writable(void **state)
 
 	for (int i = 0; i < 4; i++)
 		peers_listen(f, &f->peers[i], 0);
-	f->nasty = true; /* until two have blocked */
-	while (!f->peers[0].blocked || !f->peers[1].blocked) {
-		for (int i = 0; i < 4; i++)
-			if (f->peers[i].broken || i > 1) {
-				peers_disconnect(f, &f->peers[i]);
-				peers_listen(f, &f->peers[i], 0);
-			}
-		peers_publish(f, 0, 1000);
-		(void)peers_flush(f);
-	}
-	f->nasty = false;
-	for (int i = 2; i < 4; i++) {
-		peers_disconnect(f, &f->peers[i]);
-		peers_listen(f, &f->peers[i], 0);
-	}
+	f->peers[0].stalled = f->peers[1].stalled = true;
+	peers_publish(f, 0, 1000);
+	assert_false(peers_flush(f));
+	assert_int_equal(f->writes_now, 2);
+	assert_true(f->peers[0].blocked && f->peers[1].blocked);
 	for (int i = 0; i < 50; i++) {
 		peers_publish(f, 0, 1000);
 		assert_false(peers_flush(f));
 		assert_int_equal(f->writes_now, 2);
 	}
+	f->peers[0].stalled = false;
 	peers_writable(f, &f->peers[0]);
 	assert_false(peers_flush(f));
 	assert_int_equal(f->peers[0].expected, f->newest[0] + 1);
@@ -160,9 +151,11 @@ each_line_gets_half_and_what_the_other_leaves(void **state)
 	/* One far behind: the live ones get the nine that it leaves. */
 	for (int i = 1; i < 10; i++)
 		peers_disconnect(f, &f->peers[i]);
-	peers_publish(f, 0, 124);
-	assert_true(peers_flush(f));
-	assert_int_equal(f->writes_now, HUB_VISIT_SPANS_MAX + 9);
+	for (int round = 0; round < 2; round++) { /* whoever goes first */
+		peers_publish(f, 0, 124);
+		assert_true(peers_flush(f));
+		assert_int_equal(f->writes_now, HUB_VISIT_SPANS_MAX + 9);
+	}
 }
 
 static void
