@@ -12,15 +12,17 @@
  *   it lacked;
  * - a client over TLS that answers the close and then keeps the socket: ended
  *   by us, it has all there is;
- * - a request whose body does not come: cut by net_force() as well.
+ * - a request whose body does not come: ended with the last consumer.
  */
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/net/net_internal.h"
+#include "proto/frame.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #define DRAIN_TICK_US ES_MS(10)
@@ -29,18 +31,20 @@ static void on_tick(void *arg);
 
 /*
  * Connections that carry no consumer end last: as long as there is one, what
- * is asked on them is answered, publishes with 503.
+ * is asked on them is answered, publishes with 503.  A body that is not whole
+ * by then would be refused as well; one that is has its answer on the way.
  */
 static void
-end_idle(struct net *net) LOOP_THREAD
+end_others(struct net *net) LOOP_THREAD
 {
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
-		if (!conn->cut &&
-		    (conn->state == CONN_IDLE || conn->state == CONN_HANDSHAKE))
-			conn_cut(conn);
+		if (conn->cut || conn->state == CONN_WS ||
+		    (conn->request != NULL && conn->request->complete))
+			continue;
+		conn_cut(conn);
 	}
 }
 
@@ -133,9 +137,8 @@ on_tick(void *arg)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
 	end_goodbyes(net);
-	if (net->state_counts[CONN_WS] == 0 &&
-	    net->state_counts[CONN_REQUEST] == 0)
-		end_idle(net);
+	if (net->state_counts[CONN_WS] == 0)
+		end_others(net);
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
 		net_force(net); /* no memory for a timer: end it here */
@@ -154,6 +157,30 @@ net_drain(struct net *net,
 	if (es_call_soon(net->loop, "drain tick", on_tick, net, NULL,
 		&net->drain.tick) < 0)
 		net_force(net);
+}
+
+/*
+ * Who has everything, and was only waited with, is told why he goes; there is
+ * no time left for his answer.
+ */
+static void
+say_goodbye(struct conn *conn) LOOP_THREAD
+{
+	uint8_t frame[2 + 125] = { [2] = 1001 >> 8, [3] = 1001 & 0xff };
+	bool blocked;
+	int len;
+
+	if (conn->state != CONN_WS || conn->close_code != 0 ||
+	    conn->peer_closed || conn->consumer.blocked ||
+	    !hub_consumer_at_end(&conn->consumer))
+		return;
+	len = snprintf((char *)frame + 4, sizeof(frame) - 4,
+	    "shutdown retry_after_ms=%u", retry_after_ms(conn->net));
+	assert(len > 0);
+	assert((size_t)len < sizeof(frame) - 4);
+	(void)frame_put_header(frame, true, 0, FRAME_CLOSE, (uint64_t)len + 2);
+	(void)glue_write(conn->wsi, frame, (size_t)len + 4,
+	    &blocked); /* where it fails nobody is left to be told */
 }
 
 /* What was written counts; what the kernel still has is the peer's to read. */
@@ -177,6 +204,7 @@ net_force(struct net *net)
 			    hub_consumer_lag(&conn->consumer),
 			    conn->close_sent ? ", did not answer the close"
 					     : "");
+		say_goodbye(conn);
 		conn->forced = true;
 		conn_cut(conn);
 	}
