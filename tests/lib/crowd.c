@@ -230,22 +230,29 @@ note_reason(const char *reason)
 	crowd.retries[crowd.retry_count++] = ms; /* once per consumer */
 }
 
-/* Answered with the same code; a mask of zeroes is a mask. */
+/* A mask of zeroes is a mask.  A socket that is gone says so when read. */
+static void
+answer(
+    const struct ear *ear, unsigned opcode, const uint8_t *payload, size_t len)
+{
+	uint8_t frame[6 + 125] = { (uint8_t)(0x80 | opcode),
+		(uint8_t)(0x80 | len) };
+
+	assert(len <= 125);
+	if (len > 0)
+		memcpy(frame + 6, payload, len);
+	(void)send(ear->fd, frame, 6 + len, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
 static void
 on_close(struct ear *ear, const uint8_t *payload, size_t len)
 {
-	uint8_t answer[8] = { 0x88, 0x82 };
 	char reason[126] = "";
 	unsigned code = 1005;
-	size_t answer_len = 6;
 
 	if (len >= 2) {
 		code = (unsigned)payload[0] << 8 | payload[1];
 		memcpy(reason, payload + 2, len - 2);
-		memcpy(answer + 6, payload, 2);
-		answer_len = 8;
-	} else {
-		answer[1] = 0x80;
 	}
 	note_code(code);
 	note_reason(reason);
@@ -253,8 +260,7 @@ on_close(struct ear *ear, const uint8_t *payload, size_t len)
 	if (crowd.first_close_us == 0)
 		crowd.first_close_us = crowd.last_close_us;
 	ear->state = EAR_CLOSED;
-	/* Where it is gone already, the read that follows says so. */
-	(void)send(ear->fd, answer, answer_len, MSG_NOSIGNAL | MSG_DONTWAIT);
+	answer(ear, FRAME_CLOSE, payload, len >= 2 ? 2 : 0);
 }
 
 static void
@@ -271,6 +277,8 @@ on_frame(
 		on_message(ear, payload, len);
 	else if (header->opcode == FRAME_CLOSE)
 		on_close(ear, payload, len);
+	else if (header->opcode == FRAME_PING)
+		answer(ear, FRAME_PONG, payload, len);
 	else
 		fault(ear, "opcode %d", header->opcode);
 }
