@@ -99,6 +99,7 @@ conn_free(struct conn *conn)
 		conn_drop(conn, &conn->request->body);
 		memory_free(conn->request);
 	}
+	memory_free(conn->kept_answer);
 	memory_free(conn->close_reason);
 	list_remove(&conn->node);
 	assert(net->slots[conn->slot] == conn);

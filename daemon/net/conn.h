@@ -66,6 +66,10 @@ struct conn {
 	struct buffer message; /* the message so far */
 
 	struct request *request; /* CONN_REQUEST */
+	int64_t body_left; /* of the request's body; -1: nobody knows */
+	bool body_awaited; /* the request is done with, the body is not */
+	bool body_is_last; /* hang up behind it */
+	struct kept_answer *kept_answer; /* until the body is through */
 
 	uint16_t close_code; /* 0: not closing */
 	bool close_sent, peer_closed, cut;

@@ -6,8 +6,8 @@
  * makes the connection ready for the next request.
  *
  * What can go wrong: unknown path 404, wrong method 405 with Allow, a request
- * that may not be 403; each with {"error":{"code","message"}}.  An answer
- * given before the body was read lets the library discard the body.
+ * that may not be 403; each with {"error":{"code","message"}}.  What of a
+ * body nobody wants is body.c's.
  */
 
 #include "daemon/net/http.h"
@@ -174,7 +174,7 @@ static size_t
 put_headers(struct conn *conn, const struct answer *answer,
     char out[static HEADERS_BYTES])
 {
-	const bool upgrade = conn->state == CONN_HANDSHAKE;
+	const bool upgrade = conn->state != CONN_REQUEST;
 	int len;
 
 	len = snprintf(out, HEADERS_BYTES,
@@ -185,7 +185,9 @@ put_headers(struct conn *conn, const struct answer *answer,
 	    answer->status, reason_phrase(answer->status),
 	    answer->type != NULL ? answer->type : "application/json",
 	    answer->len, answer->headers != NULL ? answer->headers : "",
-	    upgrade || conn->net->closing ? "Connection: close\r\n" : "");
+	    upgrade || conn->net->closing || body_is_last(conn)
+		? "Connection: close\r\n"
+		: "");
 	assert(len > 0);
 	assert(len < HEADERS_BYTES);
 	return (size_t)len;
@@ -203,7 +205,7 @@ write_bytes(struct conn *conn, const void *data, size_t len,
 
 /* 0, or -1: the connection is of no more use.  One segment if it is small. */
 static int
-write_answer(struct conn *conn, const struct answer *answer)
+write_answer(struct conn *conn, const struct answer *answer, bool head)
 {
 	char out[HEADERS_BYTES + SMALL_BODY_BYTES];
 	size_t len;
@@ -211,7 +213,7 @@ write_answer(struct conn *conn, const struct answer *answer)
 	assert(answer->status >= 100);
 	assert(answer->body != NULL || answer->len == 0);
 	len = put_headers(conn, answer, out);
-	if (answer->len == 0 || is_head(conn))
+	if (answer->len == 0 || head)
 		return write_bytes(conn, out, len, LWS_WRITE_HTTP_HEADERS);
 	if (answer->len <= SMALL_BODY_BYTES) {
 		memcpy(out + len, answer->body, answer->len);
@@ -225,9 +227,9 @@ write_answer(struct conn *conn, const struct answer *answer)
 }
 
 int
-http_answer(struct conn *conn, const struct answer *answer)
+http_answer_now(struct conn *conn, const struct answer *answer, bool head)
 {
-	if (write_answer(conn, answer) < 0)
+	if (write_answer(conn, answer, head) < 0)
 		return -1;
 	conn_set_state(conn, CONN_IDLE);
 	conn_set_deadline(conn, conn->net->conf->limits.keepalive_timeout);
@@ -236,9 +238,21 @@ http_answer(struct conn *conn, const struct answer *answer)
 }
 
 int
+http_answer(struct conn *conn, const struct answer *answer)
+{
+	if (body_keeps_answer(conn, answer, is_head(conn)))
+		return 1;
+	return http_answer_now(conn, answer, is_head(conn));
+}
+
+int
 http_end(struct conn *conn, int result)
 {
 	if (result < 0 || conn->net->closing)
+		return -1;
+	if (body_awaited(conn))
+		return 0;
+	if (body_is_last(conn))
 		return -1;
 	return lws_http_transaction_completed(conn->wsi) != 0 ? -1 : 0;
 }
@@ -388,6 +402,7 @@ http_on_request(struct conn *conn)
 	listeners_resume(conn->net);
 	if (method < 0)
 		return -1;
+	body_begin(conn, method);
 	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
 		if (route_matches(&routes[i], uri, (size_t)len, channel))
 			return dispatch(conn, &routes[i], method, channel);
