@@ -119,10 +119,8 @@ int hub_subscribe(struct hub *hub, struct consumer *consumer,
     struct hub_answer *ret_answer);
 void hub_unsubscribe(struct hub *hub, struct consumer *consumer);
 
-/*
- * The socket takes bytes again: visit it in the next flush.  A consumer that
- * was not blocked stays as it is.
- */
+/* The socket takes bytes again: visit it in the next flush.  No-op if it was
+ * not blocked. */
 void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
 bool hub_consumer_at_end(const struct consumer *consumer);
 /* What it lacks, in messages; 0 when not subscribed. */
