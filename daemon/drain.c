@@ -124,6 +124,19 @@ arm(struct daemon *daemon)
 		force(daemon); /* no memory for a deadline: no waiting */
 }
 
+/* The manager's own timeout is behind ours. */
+void
+drain_tell(struct daemon *daemon)
+{
+	const es_usec left = daemon->drain.began +
+			     daemon->conf->drain_timeout_us -
+			     es_loop_time(daemon->main_loop);
+
+	daemon->drain.stopping_due =
+	    notify_stopping((left > 0 ? left : 0) + 2 * LAST_RESORT_US,
+		"draining") == -EAGAIN;
+}
+
 void
 drain_on_signal(struct daemon *daemon)
 {
@@ -132,9 +145,7 @@ drain_on_signal(struct daemon *daemon)
 	if (!daemon->drain.running) {
 		daemon->drain.running = true;
 		daemon->drain.began = now;
-		(void)notify_stopping(
-		    daemon->conf->drain_timeout_us + 2 * LAST_RESORT_US,
-		    "draining"); /* the manager's own timeout is behind it */
+		drain_tell(daemon);
 		log_info("draining, at most %" PRId64 " s",
 		    daemon->conf->drain_timeout_us / ES_S(1));
 		arm(daemon);

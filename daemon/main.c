@@ -1,8 +1,9 @@
 /*
  * earshotd: arguments, start order, signals, and the order of the end.
  *
- * The happy path: read and check the configuration -> log writer -> two loops,
- * one executor -> on the net loop: hub, glue, listeners, feeds -> READY=1 ->
+ * The happy path: read and check the configuration -> systemd's sockets -> log
+ * writer -> two loops, one executor -> on the net loop: hub, glue, listeners,
+ * feeds -> READY=1 ->
  * the main loop runs until the drain stops it -> executors, net loop, main
  * loop, log, in that order -> exit 0.
  *
@@ -11,6 +12,7 @@
  */
 
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
 #include "daemon/daemon.h"
 #include "systemd/notify.h"
 
@@ -99,27 +101,34 @@ parse_arguments(int argc, char **argv)
 	return EXIT_CONFIGURATION + 1;
 }
 
+/* All are logged; the first is what the service manager shows. */
 static void
 on_fault(const char *text, void *arg)
 {
-	(void)arg;
+	struct net_fault *first = arg;
+
 	log_error("%s", text);
+	if (*first->text == '\0')
+		(void)snprintf(first->text, sizeof(first->text), "%s", text);
 }
 
 static struct conf *
 load(void)
 {
 	struct conf *conf = conf_new();
-	int files, whole;
+	struct net_fault first = { .text = "" };
+	int files = -ENOMEM, whole = -ENOMEM;
 
-	if (conf == NULL)
-		return NULL;
-	files = conf_read_files(conf, arg_conf, on_fault, NULL);
-	whole = files < 0 ? files : conf_finish(conf, on_fault, NULL);
+	if (conf != NULL)
+		files = conf_read_files(conf, arg_conf, on_fault, &first);
+	if (files >= 0)
+		whole = conf_finish(conf, on_fault, &first);
 	if (files == 0 && whole == 0)
 		return conf;
 	if (files < 0 || whole < 0)
-		log_error("configuration: out of memory");
+		on_fault("configuration: out of memory", &first);
+	if (!arg_check && !arg_limits)
+		(void)notify_errno(EINVAL, "%s", first.text);
 	conf_free(conf);
 	return NULL;
 }
@@ -249,6 +258,26 @@ put_feeds(struct buffer *out, void *arg)
 	return page.error;
 }
 
+/* What systemd passed goes over to the net room. */
+static int
+listen_on_net(struct daemon *daemon) LOOP_THREAD
+{
+	const struct listen_sockets *passed = &daemon->passed;
+	struct net_socket *sockets =
+	    memory_alloc((passed->count + 1) * sizeof(*sockets));
+	size_t i;
+	int error;
+
+	if (sockets == NULL)
+		return -ENOMEM;
+	for (i = 0; i < passed->count; i++)
+		sockets[i] = (struct net_socket){ passed->items[i].fd,
+			passed->items[i].name };
+	error = net_listen(daemon->net, sockets, passed->count, &daemon->fault);
+	memory_free(sockets);
+	return error;
+}
+
 /* On the net loop; what fails is told through daemon->fault. */
 static int
 open_on_net(void *arg, es_value *ret)
@@ -262,7 +291,7 @@ open_on_net(void *arg, es_value *ret)
 	    &daemon->net, &daemon->fault);
 	if (error < 0)
 		return error;
-	error = net_listen(daemon->net, &daemon->fault);
+	error = listen_on_net(daemon);
 	if (error < 0)
 		return error;
 	(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
@@ -341,20 +370,30 @@ stop_threads(struct daemon *daemon)
 }
 
 static int
+start(struct daemon *daemon)
+{
+	int error = start_threads(daemon);
+
+	if (error == 0)
+		error = run_on_net(daemon, "open", open_on_net);
+	if (error == 0)
+		error = heartbeat_start(daemon);
+	return error;
+}
+
+static int
 serve(struct daemon *daemon)
 {
-	int error;
+	int error = start(daemon);
 
-	if (start_threads(daemon) < 0 ||
-	    run_on_net(daemon, "open", open_on_net) < 0 ||
-	    heartbeat_start(daemon) < 0) {
+	if (error < 0) {
 		log_error("%s", daemon->fault.text);
-		(void)notify_errno(EINVAL, "%s", daemon->fault.text);
+		(void)notify_errno(-error, "%s", daemon->fault.text);
 		(void)stop_threads(daemon); /* it has failed already */
 		return daemon->fault.configuration ? EXIT_CONFIGURATION
 						   : EXIT_START;
 	}
-	(void)notify_ready("listening");
+	heartbeat_ready(daemon);
 	log_info("ready");
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
@@ -365,6 +404,13 @@ serve(struct daemon *daemon)
 		_exit(EXIT_FORCED);
 	}
 	return error < 0 ? EXIT_START : drain_exit_code(daemon);
+}
+
+static void
+on_unusable_socket(const char *text, void *arg)
+{
+	(void)arg;
+	log_warn("%s", text);
 }
 
 int
@@ -386,13 +432,15 @@ main(int argc, char **argv)
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_START;
 	}
 	log_set_level((enum log_level)daemon.conf->log_level);
-	if (es_signals_block(signals) < 0 || log_start() < 0) {
-		log_error("signals or log writer: cannot start");
+	if (listen_take(&daemon.passed, on_unusable_socket, NULL) < 0 ||
+	    es_signals_block(signals) < 0 || log_start() < 0) {
+		log_error("sockets, signals or log writer: cannot start");
 		conf_free(daemon.conf);
 		return EXIT_START;
 	}
 	daemon.fds_max = raise_descriptors(daemon.conf);
 	code = serve(&daemon);
+	listen_free(&daemon.passed);
 	log_info("exit %d", code);
 	log_stop(ES_S(1));
 	conf_free(daemon.conf);

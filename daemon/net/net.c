@@ -208,34 +208,13 @@ open_hub(struct net *net)
 static int
 open_tables(struct net *net)
 {
-	size_t i;
-
 	net->slot_count = (uint32_t)net->conf->limits.connections_max;
 	net->slots = memory_zalloc(net->slot_count * sizeof(*net->slots));
 	net->generations =
 	    memory_zalloc(net->slot_count * sizeof(*net->generations));
-	net->listeners =
-	    memory_zalloc(net->conf->listener_count * sizeof(*net->listeners));
-	if (net->slots == NULL || net->generations == NULL ||
-	    net->listeners == NULL)
+	if (net->slots == NULL || net->generations == NULL)
 		return -ENOMEM;
-	for (i = 0; i < net->conf->listener_count; i++) {
-		net->listeners[i].net = net;
-		net->listeners[i].conf = &net->conf->listeners[i];
-		net->listeners[i].fd = -1;
-	}
 	return 0;
-}
-
-static void
-bind_vhosts(struct net *net)
-{
-	size_t i;
-
-	for (i = 0; i < net->conf->listener_count; i++)
-		net->listeners[i].vhost = net->listeners[i].conf->tls
-					      ? net->vhost_tls
-					      : net->vhost_plain;
 }
 
 static int
@@ -261,8 +240,6 @@ open_parts(
 	if (error == 0)
 		error = es_call_later(net->loop, TICK_US, "retention",
 		    on_second, net, NULL, &net->tick);
-	if (error == 0)
-		bind_vhosts(net);
 	return error;
 }
 
@@ -291,9 +268,10 @@ net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
 }
 
 int
-net_listen(struct net *net, struct net_fault *ret_fault)
+net_listen(struct net *net, const struct net_socket *sockets, size_t count,
+    struct net_fault *ret_fault)
 {
-	return listeners_open(net, ret_fault);
+	return listeners_open(net, sockets, count, ret_fault);
 }
 
 static void
@@ -316,8 +294,7 @@ net_close(struct net *net)
 		log_debug("the loop closed before its hooks were taken off");
 	cancel(&net->tick);
 	cancel(&net->drain.tick);
-	if (net->listeners != NULL)
-		listeners_close(net);
+	listeners_close(net);
 	glue_close(net->glue); /* frees every connection */
 	assert(net->conn_count == 0);
 	hub_free(net->hub);

@@ -22,6 +22,7 @@ struct listener {
 	struct lws_vhost *vhost;
 	es_watch *watch;
 	int fd;
+	bool passed; /* somebody else's socket: never unlinked */
 	bool unlink_path;
 };
 
@@ -41,7 +42,8 @@ struct net {
 	struct glue *glue;
 	struct hub *hub;
 	struct lws_vhost *vhost_plain, *vhost_tls;
-	struct listener *listeners;
+	struct listener *listeners; /* NULL until listeners_make() */
+	size_t listener_count;
 	bool listening, accept_paused, closing;
 	es_call *accept_retry, *tick;
 
@@ -72,9 +74,15 @@ struct net {
 };
 
 /* listener.c */
-int listeners_open(struct net *net, struct net_fault *ret_fault) LOOP_THREAD;
+int listeners_open(struct net *net, const struct net_socket *sockets,
+    size_t count, struct net_fault *ret_fault) LOOP_THREAD;
 void listeners_close(struct net *net) LOOP_THREAD;
 void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
+
+/* passed.c */
+int listeners_make(struct net *net, const struct net_socket *sockets,
+    size_t count, struct net_fault *ret_fault);
+const char *listener_address(int fd, char *out, size_t out_size);
 
 /* tls.c */
 int tls_check(const struct conf *conf, struct net_fault *ret_fault);
