@@ -66,4 +66,7 @@ int heartbeat_start(struct daemon *daemon);
 void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
 void heartbeat_stop(struct daemon *daemon);
 
+/* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
+void test_hooks(struct daemon *daemon) __attribute__((weak));
+
 #endif

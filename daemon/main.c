@@ -342,6 +342,8 @@ start_threads(struct daemon *daemon)
 		    &(es_executor_opts){ .name = "sys", .threads = 2 });
 	if (error == 0)
 		error = add_signals(daemon);
+	if (error == 0 && test_hooks != NULL)
+		test_hooks(daemon);
 	if (error == 0)
 		error =
 		    es_loop_thread_start(daemon->net_loop, &daemon->net_thread);
