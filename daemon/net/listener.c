@@ -23,6 +23,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -73,11 +74,18 @@ on_accept_retry(void *arg)
 static void
 accept_failed(struct net *net, int error) LOOP_THREAD
 {
+	if (error == EAGAIN && net->accept_failures > 0) {
+		log_info("accept: nobody waits any more, after %" PRIu64
+			 " failures",
+		    net->accept_failures);
+		net->accept_failures = 0;
+	}
 	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
 		return;
 	net->counts.accept_errors++;
-	log_warn("accept: %s; trying again in %d ms", strerror(error),
-	    (int)(ACCEPT_RETRY_US / ES_MS(1)));
+	if (net->accept_failures++ == 0)
+		log_warn("accept: %s; trying again every %d ms",
+		    strerror(error), (int)(ACCEPT_RETRY_US / ES_MS(1)));
 	if (net->accept_retry != NULL)
 		return;
 	pause_accepting(net);

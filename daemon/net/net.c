@@ -38,15 +38,6 @@ on_gone(struct conn *conn) LOOP_THREAD
 	return 0;
 }
 
-static int
-on_peer_close(struct conn *conn)
-{
-	conn->peer_closed = true;
-	wheel_clear(&conn->net->wheel, &conn->deadline);
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
-	return 0; /* the library answers */
-}
-
 /*
  * Whether the end came from the peer: its close or end of file, rather than a
  * timer of the library's own.
@@ -95,7 +86,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return ws_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return on_peer_close(conn);
+		return ws_on_peer_close(conn, in, len);
 	case LWS_CALLBACK_CLOSED:
 		return on_closed(conn);
 	case LWS_CALLBACK_WSI_DESTROY:

@@ -30,6 +30,7 @@ struct net_counts {
 	uint64_t accepted, closed, upgrades, requests;
 	uint64_t refused_connections, refused_heads, refused_intake;
 	uint64_t refused_origin, refused_requests, refused_bodies;
+	uint64_t refused_message_bytes, refused_text; /* of WebSockets */
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
@@ -46,6 +47,7 @@ struct net {
 	size_t listener_count;
 	bool listening, accept_paused, closing;
 	es_call *accept_retry, *tick;
+	uint64_t accept_failures; /* in a row; 0: all is well */
 
 	struct list conns;
 	struct conn **slots; /* by slot; generations survive the conn */
@@ -96,6 +98,9 @@ int ws_on_headers(
     struct conn *conn, struct lws_process_html_args *args) LOOP_THREAD;
 int ws_on_established(struct conn *conn) LOOP_THREAD;
 int ws_on_receive(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
+/* != 0: hang up; else the library answers the peer's close. */
+int ws_on_peer_close(
+    struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
 int ws_on_writable(struct conn *conn) LOOP_THREAD;
 
 /* drain.c */
