@@ -138,6 +138,7 @@ drain_tell(struct daemon *daemon)
 			     daemon->conf->drain_timeout_us -
 			     es_loop_time(daemon->main_loop);
 
+	*daemon->heartbeat.status = '\0'; /* it is not what was told last */
 	daemon->drain.stopping_due =
 	    notify_stopping((left > 0 ? left : 0) + 2 * LAST_RESORT_US,
 		"draining") == -EAGAIN;

@@ -259,6 +259,7 @@ heartbeat_ready(struct daemon *daemon)
 {
 	const int told = notify_ready("listening");
 
+	*daemon->heartbeat.status = '\0'; /* it is not what was told last */
 	daemon->heartbeat.ready_due = told == -EAGAIN;
 	if (told < 0 && told != -EAGAIN)
 		log_warn("NOTIFY_SOCKET=%s: %s; the service manager is not "

@@ -178,10 +178,16 @@ on_term(int signo, const struct signalfd_siginfo *info, void *arg)
 static void
 on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 {
+	struct daemon *daemon = arg;
+
 	(void)signo;
 	(void)info;
-	(void)arg;
+	if (daemon->drain.running)
+		return; /* READY=1 would be a lie */
+	/* A manager that sent it waits for both words. */
+	(void)notify_reloading("reload: not in this version");
 	log_warn("SIGHUP: this version does not reload; restart it");
+	heartbeat_ready(daemon);
 }
 
 static void

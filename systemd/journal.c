@@ -21,7 +21,7 @@
 
 #define JOURNAL_SOCKET "/run/systemd/journal/socket"
 
-/* sd_journal_stream's own advice: device and inode; and a pipe is no journal. */
+/* As systemd advises, device and inode; and a pipe is no journal. */
 static bool
 stderr_is_journal(void)
 {
