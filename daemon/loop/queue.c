@@ -270,14 +270,16 @@ static es_usec
 loop_wait_left(es_loop *loop, es_usec wait)
 {
 	struct heap_node *top = heap_top(&loop->timers);
-	es_usec left;
+	es_usec now;
 
 	if (loop->head || loop->poked || atomic_load(&loop->stop))
 		return 0;
 	if (!top || top->when == ES_FOREVER)
 		return wait;
-	left = top->when - clock_now_us();
-	return left <= 0 ? 0 : left < wait ? left : wait;
+	now = clock_now_us();
+	if (top->when <= now) /* as far in the past as there is */
+		return 0;
+	return top->when - now < wait ? top->when - now : wait;
 }
 
 es_usec
