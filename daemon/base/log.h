@@ -38,7 +38,8 @@ struct iovec;
 
 /*
  * Takes one line, as "KEY=value" each; may wait.  Below 0: the line goes to
- * stderr.  Called by the writer, before the start by whoever logs.
+ * stderr.  Called by the writer; before the start by whoever logs an event,
+ * all other lines go to stderr then.
  */
 typedef int (*log_sink_fn)(const struct iovec *fields, int count);
 

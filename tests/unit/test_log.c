@@ -289,6 +289,7 @@ a_sink_gets_fields(void **state)
 	sunk.answer = 0;
 	log_set_sink(sink);
 	log_info("before the start");
+	log_event(LOG_LEVEL_INFO, &about, "early");
 	assert_int_equal(log_start(), 0);
 	log_event(LOG_LEVEL_WARN, &about, "cut\n");
 	log_event(LOG_LEVEL_ERROR,
@@ -298,7 +299,9 @@ a_sink_gets_fields(void **state)
 	log_error("plain");
 	log_stop(PATIENCE_US);
 	assert_string_equal(sunk.text,
-	    "PRIORITY=6|MESSAGE=before the start\n"
+	    "PRIORITY=6|MESSAGE=conn=12.7 channel=ticks peer=[::1]:5 early|"
+	    "MESSAGE_ID=0123456789abcdef0123456789abcdef|EARSHOT_CONN=12.7|"
+	    "EARSHOT_CHANNEL=ticks|EARSHOT_PEER=[::1]:5\n"
 	    "PRIORITY=4|MESSAGE=conn=12.7 channel=ticks peer=[::1]:5 cut|"
 	    "MESSAGE_ID=0123456789abcdef0123456789abcdef|EARSHOT_CONN=12.7|"
 	    "EARSHOT_CHANNEL=ticks|EARSHOT_PEER=[::1]:5\n"
@@ -306,7 +309,8 @@ a_sink_gets_fields(void **state)
 	    "EARSHOT_CHANNEL=a?PRIORITY=0?b\n"
 	    "PRIORITY=3|MESSAGE=plain\n");
 	log_error("after the stop");
-	assert_string_equal(collect("stop\n"), "ERROR after the stop\n");
+	assert_string_equal(
+	    collect("stop\n"), "<6>before the start\nERROR after the stop\n");
 }
 
 static void
