@@ -321,7 +321,7 @@ static es_usec
 loop_wait_left(es_loop *loop, es_usec wait)
 {
 	struct heap_node *top = heap_top(&loop->timers);
-	es_usec until = loop->wake_by, left;
+	es_usec until = loop->wake_by, now;
 
 	if (loop->head || loop->poked || atomic_load(&loop->stop))
 		return 0;
@@ -329,8 +329,10 @@ loop_wait_left(es_loop *loop, es_usec wait)
 		until = top->when;
 	if (until == ES_FOREVER)
 		return wait;
-	left = until - clock_now_us();
-	return left <= 0 ? 0 : left < wait ? left : wait;
+	now = clock_now_us();
+	if (until <= now) /* as far in the past as there is */
+		return 0;
+	return until - now < wait ? until - now : wait;
 }
 
 es_usec
