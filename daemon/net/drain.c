@@ -26,6 +26,7 @@
 #include <stdlib.h>
 
 #define DRAIN_TICK_US ES_MS(10)
+#define DRAIN_HANDSHAKE_US ES_MS(250)
 
 static void on_tick(void *arg);
 
@@ -33,15 +34,21 @@ static void on_tick(void *arg);
  * Connections that carry no consumer end last: as long as there is one, what
  * is asked on them is answered, publishes with 503.  A body that is not whole
  * by then would be refused as well; one that is has its answer on the way.
+ *
+ * Who had connected just before and has not asked yet gets a moment to do so:
+ * without it a restart would hang up on him, for whom it is the first request.
  */
 static void
 end_others(struct net *net) LOOP_THREAD
 {
+	const bool early = clock_now_us() < net->drain.handshakes_until_us;
+
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
 		if (conn->cut || conn->state == CONN_WS ||
+		    (early && conn->state == CONN_HANDSHAKE) ||
 		    (conn->request != NULL && conn->request->complete))
 			continue;
 		conn_cut(conn);
@@ -54,6 +61,7 @@ net_stop_intake(struct net *net)
 	if (net->closing)
 		return;
 	net->closing = true;
+	net->drain.handshakes_until_us = clock_now_us() + DRAIN_HANDSHAKE_US;
 	listeners_close(net);
 	hub_close_intake(net->hub);
 }

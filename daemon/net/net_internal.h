@@ -68,7 +68,7 @@ struct net {
 	struct { /* drain.c */
 		bool running, forced;
 		es_call *tick;
-		int64_t budget_us;
+		int64_t budget_us, handshakes_until_us;
 		struct net_drained result;
 		void (*done)(const struct net_drained *, void *);
 		void *arg;
