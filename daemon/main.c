@@ -125,6 +125,8 @@ tell_faults(const struct faults *faults)
 	if (arg_check || arg_limits)
 		return;
 	(void)notify_errno(EINVAL, "%s", faults->first);
+	if (journal_sink() == NULL)
+		return; /* the faults say it all to who reads them */
 	log_event(LOG_LEVEL_ERROR,
 	    &(struct log_about){ .event = EVENT_CONFIGURATION_FAULT },
 	    "not started: %u fault%s in the configuration", faults->count,

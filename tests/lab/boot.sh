@@ -89,7 +89,7 @@ mkfifo "$work/lab/out"
 	done
 	echo 'export LAB=/lab TOP=/lab/top B=/lab/build TMPDIR=/tmp'
 	echo 'cd /lab/top'
-	[ -n "$bare" ] || echo 'systemd-sysusers'
+	[ -n "$bare" ] || echo 'systemd-sysusers 2>/dev/null'
 	printf 'exec'
 	printf ' %q' "$@"
 	echo

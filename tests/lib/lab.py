@@ -35,6 +35,7 @@ DROPINS = pathlib.Path("/lab/top/systemd/dropins")
 CONF = pathlib.Path("/etc/earshot/earshot.conf")
 HOOKED = "/lab/build/tests/lab/earshotd"
 PORT = 8080
+JOURNAL_LINES = 60
 AUTH = "[auth]\nanonymous = subscribe publish\n"
 WEB = f"[listener web]\nlisten = 127.0.0.1:{PORT}\n"
 
@@ -63,8 +64,8 @@ def _on_a_clean_machine(function):
             raise
         except BaseException:
             text = sh("journalctl", "-o", "short-precise",
-                      *after(since)).stdout
-            print("    | " + text.replace("\n", "\n    | "), flush=True)
+                      *after(since)).stdout.splitlines()[-JOURNAL_LINES:]
+            print("    | " + "\n    | ".join(text), flush=True)
             raise
     return run
 
