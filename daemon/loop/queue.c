@@ -205,6 +205,19 @@ loop_post_later(es_loop *loop, struct loop_later *later)
 	return true;
 }
 
+/* True: it waited, and nothing will become of it. */
+bool
+loop_remove_later(es_loop *loop, struct loop_later *later)
+{
+	bool was;
+
+	pthread_mutex_lock(&loop->lock);
+	was = !list_empty(&later->node);
+	list_remove(&later->node);
+	pthread_mutex_unlock(&loop->lock);
+	return was;
+}
+
 void
 loop_poke(es_loop *loop)
 {
