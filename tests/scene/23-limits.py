@@ -218,7 +218,21 @@ def scene_head_bytes_max():
                 rest = client.read_all()
                 if b" 200 " in rest:
                     raise scene.Failure(f"{what}: {rest}")
-            print(f"    {what}: {rest[:30]}, closed")
+            print(f"    {what}: closed")
+        scene.equal(daemon.metric("refused_head_bytes_total"), 4, "counted")
+        for end in ("close", "reset"):
+            for head in b"", HALF, GET:
+                with scene.Raw(daemon.port) as client:
+                    client.send(head)
+                    if head == GET:
+                        client.read_answer()
+                    getattr(client, end)()
+        with scene.Raw(daemon.port) as client:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            client.read_all()
+        daemon.wait_metric("connections_closed_total", 12)
+        scene.equal(daemon.metric("refused_head_bytes_total"), 4,
+                    "who leaves, or is done, is not")
         scene.equal(daemon.http("GET", "/healthz", headers={
             "X-Y": "x" * 500}).status, 200, "a shorter one is answered")
 
