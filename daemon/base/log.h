@@ -78,7 +78,7 @@ struct log_about {
 	const char *conn, *feed, *channel, *peer;
 };
 
-/* "conn=... channel=... text", and fields of those names for the journal. */
+/* "text conn=... channel=...", and fields of those names for the journal. */
 void log_event(enum log_level level, const struct log_about *about,
     const char *fmt, ...) ANY_THREAD __attribute__((format(printf, 3, 4)));
 

@@ -16,6 +16,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
@@ -191,6 +192,27 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	    &blocked); /* where it fails nobody is left to be told */
 }
 
+static void
+tell_cut(struct conn *conn)
+{
+	char name[32], peer[160];
+
+	(void)snprintf(
+	    name, sizeof(name), "%u.%u", conn->slot, conn->generation);
+	log_event(LOG_LEVEL_INFO,
+	    &(struct log_about){
+		.event = EVENT_CONSUMER_CUT,
+		.conn = name,
+		.channel = conn->consumer.channel != NULL
+			       ? hub_consumer_channel(&conn->consumer)
+			       : NULL,
+		.peer = peer_address(conn->fd, peer, sizeof(peer)),
+	    },
+	    "cut, lacks %" PRId64 " messages%s",
+	    hub_consumer_lag(&conn->consumer),
+	    conn->close_sent ? ", did not answer the close" : "");
+}
+
 /* What was written counts; what the kernel still has is the peer's to read. */
 void
 net_force(struct net *net)
@@ -203,15 +225,7 @@ net_force(struct net *net)
 		if (conn->cut)
 			continue;
 		if (conn->state == CONN_WS)
-			log_info("conn=%u.%u channel=%s cut, lacks %" PRId64
-				 " messages%s",
-			    conn->slot, conn->generation,
-			    conn->consumer.channel != NULL
-				? hub_consumer_channel(&conn->consumer)
-				: "-",
-			    hub_consumer_lag(&conn->consumer),
-			    conn->close_sent ? ", did not answer the close"
-					     : "");
+			tell_cut(conn);
 		say_goodbye(conn);
 		conn->forced = true;
 		conn_cut(conn);
