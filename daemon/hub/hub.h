@@ -15,6 +15,7 @@
  */
 
 #include "conf/conf.h"
+#include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
 #include "daemon/tape/tape.h"
 #include "proto/position.h"
@@ -34,6 +35,7 @@ struct consumer {
 	uint32_t index; /* in the channel's array */
 	bool blocked; /* waits for hub_consumer_writable() */
 	bool ended; /* broken or overrun: not visited again */
+	enum view_kind view; /* what it reads */
 };
 
 struct hub_ops {
@@ -60,6 +62,11 @@ struct hub_counts {
 	uint64_t overruns, messages_skipped;
 	uint64_t refused_rights, refused_closing, refused_channels;
 	uint64_t refused_tapes_bytes, refused_message_bytes, refused_payload;
+	uint64_t views_built, views_bytes_built; /* messages encoded again */
+	uint64_t views_compressed; /* of those, tried to compress */
+	uint64_t views_evicted; /* segments: views_bytes_max */
+	uint64_t views_cut; /* view_build_bytes_per_iteration_max */
+	uint64_t channels_expired; /* idle_expiry */
 	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
 };
 
@@ -71,6 +78,7 @@ struct hub_channel_stats {
 	uint32_t consumers;
 	int64_t lag_messages_max;
 	uint64_t lag_bytes_max, memory_bytes;
+	int64_t lag_us_max; /* how old the first message is that is lacked */
 };
 
 struct identity { /* who asks; anonymous until tokens exist */
@@ -115,9 +123,38 @@ int64_t hub_publish(struct hub *hub, const char *channel, size_t len,
  * -EINVAL, -ENFILE, -ESHUTDOWN, -ENOMEM as above.
  */
 int hub_subscribe(struct hub *hub, struct consumer *consumer,
-    const char *channel, size_t len, const struct from *from, int64_t now_us,
-    struct hub_answer *ret_answer);
+    const char *channel, size_t len, enum view_kind view,
+    const struct from *from, int64_t now_us, struct hub_answer *ret_answer);
 void hub_unsubscribe(struct hub *hub, struct consumer *consumer);
+
+/*
+ * History: the messages that a reader with `from` and a limit is to get are
+ * first..last (last < first: none); of FROM_LIVE the last `limit` ones.
+ * -EINVAL (name), -ENOENT (no such channel).
+ */
+struct hub_history {
+	struct hub_answer answer;
+	int64_t oldest, newest, first, last;
+};
+int hub_history(struct hub *hub, const char *channel, size_t len,
+    const struct from *from, int64_t limit, int64_t now_us,
+    struct hub_history *ret_history);
+
+/*
+ * One message; its payload is lent until the hub's next function, in scratch
+ * if it has several fragments.  -ENOENT: no such channel; -ESTALE: not kept
+ * any more, or the channel is another by that name; -ENOMEM.
+ */
+int hub_read(struct hub *hub, const char *channel, size_t len, uint64_t epoch,
+    int64_t offset, struct buffer *scratch, struct message *ret_message);
+
+/* One channel's numbers.  -ENOENT. */
+int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
+    struct hub_channel_stats *ret_stats);
+
+/* Every consumer of a channel; fn adds and removes none. */
+void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
+    void (*fn)(struct consumer *consumer, void *arg), void *arg);
 
 /* The socket takes bytes again: visit it in the next flush. */
 void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
@@ -142,7 +179,8 @@ void hub_tick(struct hub *hub, int64_t now_us);
 const struct hub_counts *hub_counts(const struct hub *hub);
 size_t hub_channel_count(const struct hub *hub);
 uint64_t hub_memory_bytes(const struct hub *hub);
-void hub_each_channel(struct hub *hub,
+uint64_t hub_views_bytes(const struct hub *hub); /* all but the raw ones */
+void hub_each_channel(struct hub *hub, int64_t now_us,
     void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
 
 #endif

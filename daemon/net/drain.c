@@ -17,11 +17,13 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <libwebsockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -41,7 +43,7 @@ end_others(struct net *net) LOOP_THREAD
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
-		if (conn->cut || conn->state == CONN_WS ||
+		if (conn->cut || conn_is_stream(conn) ||
 		    (conn->request != NULL && conn->request->complete))
 			continue;
 		conn_cut(conn);
@@ -68,14 +70,6 @@ retry_after_ms(const struct net *net)
 }
 
 static void
-close_consumer(struct conn *conn) LOOP_THREAD
-{
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
-	conn_close(conn, 1001, "shutdown retry_after_ms=%u",
-	    retry_after_ms(conn->net));
-}
-
-static void
 close_some(struct net *net) LOOP_THREAD
 {
 	const int64_t cost_us = LIMITS_S / net->conf->drain_close_rate;
@@ -85,12 +79,10 @@ close_some(struct net *net) LOOP_THREAD
 
 		if (net->drain.budget_us <= 0)
 			return;
-		if (conn->state != CONN_WS || conn->close_code != 0 ||
-		    conn->peer_closed || conn->cut)
+		if (!conn_is_stream(conn) || conn->close_code != 0 ||
+		    conn->peer_closed || conn->cut || !conn_at_end(conn))
 			continue;
-		if (!hub_consumer_at_end(&conn->consumer))
-			continue;
-		close_consumer(conn);
+		conn->endpoint->shutdown(conn, retry_after_ms(net));
 		net->drain.budget_us -= cost_us;
 	}
 }
@@ -137,7 +129,7 @@ on_tick(void *arg)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
 	end_goodbyes(net);
-	if (net->state_counts[CONN_WS] == 0)
+	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0)
 		end_others(net);
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
@@ -171,8 +163,8 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	int len;
 
 	if (conn->state != CONN_WS || conn->close_code != 0 ||
-	    conn->peer_closed || conn->consumer.blocked ||
-	    !hub_consumer_at_end(&conn->consumer))
+	    conn->peer_closed || !conn_at_end(conn) ||
+	    lws_partial_buffered(conn->wsi))
 		return;
 	len = snprintf((char *)frame + 4, sizeof(frame) - 4,
 	    "shutdown retry_after_ms=%u", retry_after_ms(conn->net));
@@ -194,14 +186,11 @@ net_force(struct net *net)
 
 		if (conn->cut)
 			continue;
-		if (conn->state == CONN_WS)
-			log_info("conn=%u.%u channel=%s cut, lacks %" PRId64
+		if (conn_is_stream(conn))
+			log_info("conn=%u.%u endpoint=%s cut, lacks %" PRId64
 				 " messages%s",
-			    conn->slot, conn->generation,
-			    conn->consumer.channel != NULL
-				? hub_consumer_channel(&conn->consumer)
-				: "-",
-			    hub_consumer_lag(&conn->consumer),
+			    conn->slot, conn->generation, conn->endpoint->name,
+			    conn_lag(conn),
 			    conn->close_sent ? ", did not answer the close"
 					     : "");
 		say_goodbye(conn);
@@ -219,7 +208,7 @@ drain_conn_gone(struct conn *conn)
 {
 	struct net_drained *result = &conn->net->drain.result;
 
-	if (!conn->net->closing || conn->state != CONN_WS)
+	if (!conn->net->closing || !conn_is_stream(conn))
 		return;
 	if (conn->forced)
 		result->forced++;
@@ -227,6 +216,5 @@ drain_conn_gone(struct conn *conn)
 		result->delivered++;
 	else
 		result->lost++;
-	result->messages_undelivered +=
-	    (uint64_t)hub_consumer_lag(&conn->consumer);
+	result->messages_undelivered += (uint64_t)conn_lag(conn);
 }

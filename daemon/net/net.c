@@ -14,6 +14,7 @@
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
+#include "proto/v1.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -43,7 +44,7 @@ on_peer_close(struct conn *conn)
 {
 	conn->peer_closed = true;
 	wheel_clear(&conn->net->wheel, &conn->deadline);
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
+	conn_unsubscribe_all(conn);
 	return 0; /* the library answers */
 }
 
@@ -56,6 +57,16 @@ on_closed(struct conn *conn)
 {
 	conn->peer_ended = glue_serving_read(conn->net->glue);
 	return 0;
+}
+
+static int
+http_on_writable(struct conn *conn) LOOP_THREAD
+{
+	if (conn->state == CONN_SSE)
+		return conn_on_writable(conn);
+	if (conn->history != NULL)
+		return history_on_writable(conn);
+	return publish_on_writable(conn);
 }
 
 static int
@@ -84,7 +95,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 		return publish_end(conn);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return publish_on_writable(conn);
+		return http_on_writable(conn);
 	case LWS_CALLBACK_ESTABLISHED:
 		return ws_on_established(conn);
 	case LWS_CALLBACK_RECEIVE:
@@ -93,10 +104,11 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		conn->heard = true;
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
-		return ws_on_writable(conn);
+		return conn_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		return on_peer_close(conn);
 	case LWS_CALLBACK_CLOSED:
+	case LWS_CALLBACK_CLOSED_HTTP:
 		return on_closed(conn);
 	case LWS_CALLBACK_WSI_DESTROY:
 		return on_gone(conn);
@@ -121,7 +133,7 @@ on_before_poll(es_usec *wait, void *arg)
 		if (until < *wait)
 			*wait = until;
 	}
-	if (hub_flush_wanted(net->hub))
+	if (hub_flush_wanted(net->hub) || !list_empty(&net->out_waiting))
 		*wait = 0;
 }
 
@@ -133,6 +145,7 @@ on_after_batch(void *arg)
 	glue_on_loop(net->glue);
 	glue_after_batch(net->glue);
 	wheel_advance(&net->wheel, clock_now_us(), conn_on_deadline, NULL);
+	conn_flush_waiting(net);
 	if (hub_flush_wanted(net->hub))
 		(void)hub_flush(net->hub, clock_wall_us()); /* wanted says */
 }
@@ -183,12 +196,16 @@ protocols(const struct conf *conf)
 		{ .name = "raw",
 		    .callback = on_event,
 		    .rx_buffer_size = RX_BUFFER_BYTES },
+		{ .name = V1_SUBPROTOCOL,
+		    .callback = on_event,
+		    .rx_buffer_size = RX_BUFFER_BYTES },
 		LWS_PROTOCOL_LIST_TERM,
 	};
 
 	/* Above what one write gives: else the library cuts and copies. */
 	list[0].tx_packet_size =
 	    (size_t)conf->limits.span_bytes_max + FRAME_FRAGMENT_BYTES;
+	list[1].tx_packet_size = list[0].tx_packet_size;
 	return list;
 }
 
@@ -280,6 +297,7 @@ net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
 	net->loop = loop;
 	net->started_us = clock_now_us();
 	list_init(&net->conns);
+	list_init(&net->out_waiting);
 	wheel_init(&net->wheel, net->started_us);
 	error = open_parts(net, fds_max, ret_fault);
 	if (error < 0) {
@@ -347,7 +365,8 @@ net_status(struct net *net, struct net_status *ret_status)
 {
 	*ret_status = (struct net_status){
 		.connections = net->conn_count,
-		.consumers = net->state_counts[CONN_WS],
+		.consumers =
+		    net->state_counts[CONN_WS] + net->state_counts[CONN_SSE],
 		.channels = hub_channel_count(net->hub),
 		.messages_out = hub_counts(net->hub)->messages_out,
 	};

@@ -62,6 +62,20 @@ size_t tape_growth_bytes(const struct tape *tape, size_t len);
 /* Trims by age as well; now_us is wall clock. */
 void tape_trim(struct tape *tape, int64_t now_us);
 
+/*
+ * Views: the encodings of a tape that consumers may read.  All but the raw one
+ * are made from it when somebody reads them, a segment at a time, and may be
+ * dropped and made again at any time: the same message gives the same bytes.
+ */
+enum view_kind {
+	VIEW_RAW, /* WebSocket frames of the payloads */
+	VIEW_RAW_DEFLATED, /* the same, compressed where that is smaller */
+	VIEW_V1, /* frames of earshot.v1 envelopes */
+	VIEW_V1_DEFLATED,
+	VIEW_SSE, /* Server-Sent Events; may be cut anywhere */
+	VIEW_KINDS
+};
+
 uint64_t tape_epoch(const struct tape *tape);
 int64_t tape_newest(const struct tape *tape); /* 0: no message yet */
 int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
