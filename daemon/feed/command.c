@@ -17,9 +17,9 @@
  * - It closes its stdout and lives on: it has stop_timeout to end by itself,
  *   then it is stopped, because a feed that cannot say anything any more
  *   would be silent for ever.
- * - Somebody in the group does not even die of SIGKILL (the disk does not
- *   answer, or nobody reaps orphans here): after COMMAND_GONE_US_MAX the log
- *   says so and we go on.
+ * - The group is not empty even after SIGKILL (somebody waits for a dead
+ *   disk; or process 1 of a container reaps no orphans, and their zombies
+ *   count): after COMMAND_GONE_US_MAX the log says so and we go on.
  * - The hub refuses a line: it is dropped and counted.
  * - No memory for a timer: what would have come later comes at once.
  *
@@ -31,6 +31,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/feed/backoff.h"
+#include "daemon/feed/ending.h"
 #include "daemon/feed/output.h"
 #include "daemon/feed/spawn.h"
 
@@ -50,7 +51,7 @@
 
 /* After SIGKILL: for what is still in the pipes; for the group to vanish. */
 #define COMMAND_DRAIN_US 100000
-#define COMMAND_GONE_US_MAX 1000000
+#define COMMAND_GONE_US_MAX 500000
 #define COMMAND_PROBE_US_MIN 1000
 #define COMMAND_PROBE_US_MAX 50000
 
@@ -84,7 +85,7 @@ struct command {
 	es_future *spawning;
 	es_call *timer;
 	struct process *process;
-	es_watch *exit_watch;
+	struct ending ending;
 	bool ended; /* the leader has; not reaped yet */
 	bool impatient; /* the pipes have had their time */
 	int64_t started_us, ran_us, gone_by_us, probe_us;
@@ -264,7 +265,7 @@ command_probe(struct command *command)
 	}
 	if (clock_now_us() >= command->gone_by_us ||
 	    !command_arm(command, command->probe_us)) {
-		log_warn("command left processes that SIGKILL does not end"
+		log_warn("command's group is not empty after SIGKILL"
 			 " feed=%s channel=%s",
 		    command->conf->name, command->conf->channel);
 		command_gone(command);
@@ -343,6 +344,7 @@ command_on_timer(void *arg)
 	struct command *command = arg;
 
 	es_loop_assert(command->host->net);
+	assert(command->phase != PHASE_SPAWN && command->phase != PHASE_ALIVE);
 	es_call_unref(command->timer);
 	command->timer = NULL;
 	switch (command->phase) {
@@ -372,7 +374,7 @@ command_on_timer(void *arg)
 		break;
 	case PHASE_SPAWN:
 	case PHASE_ALIVE:
-		assert(!"a timer in a phase that has none");
+		break; /* asserted above */
 	}
 }
 
@@ -392,17 +394,13 @@ command_on_output_ended(void *arg)
 }
 
 static void
-command_on_exit(int fd, unsigned what, void *arg)
+command_on_end(void *arg)
 {
 	struct command *command = arg;
 	bool asked =
 	    command->phase != PHASE_ALIVE && command->phase != PHASE_MUTE;
 
-	(void)what;
-	es_loop_assert(command->host->net);
-	assert(fd == command->process->pidfd);
-	es_watch_free(command->exit_watch);
-	command->exit_watch = NULL;
+	assert(!command->ended);
 	command->ended = true;
 	command->ran_us = clock_now_us() - command->started_us;
 	if (!asked)
@@ -427,8 +425,8 @@ command_watch(struct command *command)
 	r = output_open(&command->output, out_fd, err_fd);
 	if (r < 0)
 		return r;
-	return es_watch_new(command->host->net, "command exit", process->pidfd,
-	    ES_READ, command_on_exit, command, &command->exit_watch);
+	return ending_watch(&command->ending, command->host->net, process,
+	    command_on_end, command);
 }
 
 /* It runs and cannot be watched: out of memory or of descriptors. */
@@ -561,7 +559,7 @@ command_free(struct command *command)
 		(void)es_future_cancel(command->spawning); /* else: dropped */
 		es_future_unref(command->spawning);
 	}
-	es_watch_free(command->exit_watch);
+	ending_unwatch(&command->ending);
 	output_close(&command->output);
 	if (command->process)
 		process_drop(command->process);
@@ -588,9 +586,8 @@ command_get_stats(const struct command *command, struct feed_stats *ret)
 		.lines_refused = output->refused + output->out.lines.lost,
 		.stderr_lines = output->stderr_lines,
 		.stderr_dropped = output->err_limiter.held_ever,
+		.last_error = output_refusal(output),
 	};
-	if (output->refusing < 0)
-		ret->last_error = strerrordesc_np(-output->refusing);
-	else if (command->error[0])
+	if (!ret->last_error && command->error[0])
 		ret->last_error = command->error;
 }

@@ -27,6 +27,21 @@
 #define OUTPUT_STDERR_BURST 20
 #define OUTPUT_SAY_AGAIN_US 10000000
 
+const char *
+output_refusal(const struct output *output)
+{
+	switch (-output->refusing) {
+	case 0:
+		return NULL;
+	case ENFILE:
+		return "channels_max is reached";
+	case ENOBUFS:
+		return "tapes_bytes_max is reached";
+	default:
+		return strerrordesc_np(-output->refusing);
+	}
+}
+
 /* The hub says something else than before. */
 static void
 output_tell_refusal(struct output *output, int code)
@@ -41,7 +56,7 @@ output_tell_refusal(struct output *output, int code)
 	if (code < 0)
 		log_warn("command's lines are not published: %s"
 			 " feed=%s channel=%s",
-		    strerrordesc_np(-code), output->conf->name,
+		    output_refusal(output), output->conf->name,
 		    output->conf->channel);
 	else
 		log_info("command's lines are published again, %" PRIu64

@@ -65,6 +65,9 @@ int output_open(struct output *output, int out_fd, int err_fd) LOOP_THREAD;
 /* Who still writes is not heard any more; without a word to ended(). */
 void output_close(struct output *output); /* as es_watch_free() */
 
+/* Why the hub takes no line at present; NULL: it does, as far as we know. */
+const char *output_refusal(const struct output *output) ANY_THREAD;
+
 bool output_stdout_is_open(const struct output *output) ANY_THREAD;
 bool output_is_closed(const struct output *output) ANY_THREAD; /* both */
 

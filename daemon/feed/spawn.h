@@ -27,7 +27,7 @@ struct spawn_request;
 struct process {
 	pid_t pid; /* and its group's number, which it holds until reaped */
 	bool reaped;
-	int pidfd; /* readable when it has ended */
+	int pidfd; /* readable when it has ended; -1: cannot be had here */
 	int out_fd, err_fd; /* what it writes; non-blocking; -1: closed */
 };
 
@@ -40,7 +40,7 @@ void spawn_request_free(void *request) ANY_THREAD; /* an es_drop */
  * An es_body_fn: starts the program, which waits until the kernel has found
  * and loaded it.  *ret is a struct process of the heap, its drop is
  * process_drop().  The errno of what failed: -ENOENT, -EACCES (the program),
- * -EMFILE, -EAGAIN (the process), -ENOMEM, -ENOSYS (a kernel without pidfd).
+ * -EMFILE, -EAGAIN (the process), -ENOMEM.
  */
 int spawn_job(void *request, es_value *ret) MAY_BLOCK;
 
@@ -49,6 +49,9 @@ int spawn_job(void *request, es_value *ret) MAY_BLOCK;
  * group's number certainly its own.
  */
 void process_signal(const struct process *process, int signo) ANY_THREAD;
+
+/* The leader has, and can be reaped; or is nobody we know. */
+bool process_has_ended(const struct process *process) ANY_THREAD;
 
 /*
  * Takes the leader's status, and says in words how it ended ("ended with

@@ -8,8 +8,8 @@
  *          -> hub_free.
  * Order    Every consumer gets a channel's messages in offset order, each
  *          once; a gap is told through hub_ops.overrun.
- * Promise  hub_flush() does a bounded number of consumers; nothing is
- *          allocated per message per consumer.
+ * Promise  hub_flush() does a bounded number of consumers and bytes, and all
+ *          in turn; nothing is allocated per message per consumer.
  * Threads  Quiet: no thread, lock, descriptor or clock; the caller (the net
  *          loop) serialises and says what time it is (wall clock, us).
  */
@@ -156,7 +156,8 @@ int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
     void (*fn)(struct consumer *consumer, void *arg), void *arg);
 
-/* The socket takes bytes again: visit it in the next flush. */
+/* The socket takes bytes again: visit it in the next flush.  No-op if it was
+ * not blocked. */
 void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
 bool hub_consumer_at_end(const struct consumer *consumer);
 /* What it lacks, in messages; 0 when not subscribed. */
@@ -165,7 +166,8 @@ const char *hub_consumer_channel(const struct consumer *consumer);
 
 /*
  * Write to every consumer that lacks something and can take it; at most
- * flushes_per_iteration_max of them.  true: some are left, come again.
+ * flushes_per_iteration_max of them, about 16 MiB, and a few spans to each.
+ * true: some are left, come again.
  */
 bool hub_flush(struct hub *hub, int64_t now_us);
 bool hub_flush_wanted(const struct hub *hub);

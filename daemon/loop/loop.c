@@ -204,7 +204,16 @@ loop_poll_base(es_loop *loop, es_usec wait) LOOP_THREAD
 	loop->polling = false;
 }
 
-/* The end of a turn is where the next wait begins. */
+/* A turn lasts from the end of a wait to where the next may begin. */
+static void
+loop_end_turn(es_loop *loop) LOOP_THREAD
+{
+	if (loop->turn_start > 0)
+		loop_note_longest(&loop->longest_iteration,
+		    clock_now_us() - loop->turn_start);
+	loop->turn_start = 0;
+}
+
 static void
 loop_poll(es_loop *loop) LOOP_THREAD
 {
@@ -215,9 +224,7 @@ loop_poll(es_loop *loop) LOOP_THREAD
 		loop_hook_before_poll(loop, &wait);
 	}
 	wait = wait > 0 ? loop_go_to_sleep(loop, wait) : 0;
-	if (loop->turn_start > 0)
-		loop_note_longest(&loop->longest_iteration,
-		    clock_now_us() - loop->turn_start);
+	loop_end_turn(loop);
 	loop->turn_start = wait > 0 ? 0 : clock_now_us();
 	loop_poll_base(loop, wait);
 	atomic_store(&loop->sleeping, false);
@@ -279,7 +286,7 @@ static void
 loop_end_run(es_loop *loop)
 {
 	es_loop_assert(loop);
-	loop->turn_start = 0;
+	loop_end_turn(loop);
 	atomic_store(&loop->stop, false);
 	loop_unclaim(loop, ES_LOOP_IDLE);
 	es_loop_unref(loop);

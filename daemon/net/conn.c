@@ -96,6 +96,8 @@ conn_free(struct conn *conn)
 	history_abandon(conn);
 	buffer_fini(&conn->out);
 	list_remove(&conn->out_node);
+	memory_free(conn->kept_answer);
+	memory_free(conn->cors);
 	memory_free(conn->close_reason);
 	list_remove(&conn->node);
 	assert(net->slots[conn->slot] == conn);

@@ -102,6 +102,11 @@ struct conn {
 
 	struct request *request; /* a POST under way */
 	struct history *history; /* an answer under way */
+	int64_t body_left; /* of the request's body; -1: nobody knows */
+	bool body_awaited; /* the request is done with, the body is not */
+	bool body_is_last; /* hang up behind it */
+	struct kept_answer *kept_answer; /* until the body is through */
+	char *cors; /* headers for the request's answers, or NULL */
 
 	uint16_t close_code; /* 0: not closing */
 	bool close_sent, peer_closed, cut;

@@ -113,16 +113,15 @@ static int
 write_headers(struct conn *conn, const struct hub_history *found) LOOP_THREAD
 {
 	const struct history *history = conn->history;
-	char position[POSITION_TEXT_MAX], headers[512], cors[300];
+	char position[POSITION_TEXT_MAX], headers[512];
 	int len;
 
 	(void)position_put(position, &found->answer.position);
-	http_cors(conn, cors, sizeof(cors));
 	len = snprintf(headers, sizeof(headers),
-	    "%sEarshot-Position: %s\r\nEarshot-Recovered: %s\r\n%s",
+	    "%sEarshot-Position: %s\r\nEarshot-Recovered: %s\r\n",
 	    history->chunked ? "Transfer-Encoding: chunked\r\n"
 			     : "Connection: close\r\n",
-	    position, found->answer.recovered ? "true" : "false", cors);
+	    position, found->answer.recovered ? "true" : "false");
 	assert(len > 0);
 	assert((size_t)len < sizeof(headers));
 	return http_stream_headers(conn,

@@ -5,8 +5,8 @@
  * http_answer(), after the body (publish.c), or in pieces (history.c, sse.c) ->
  * http_end() makes the connection ready for the next request.
  *
- * What can go wrong is answered with {"error":{"code","message"}}.  An answer
- * given before the body was read lets the library discard the body.
+ * What can go wrong is answered with {"error":{"code","message"}}.  What of a
+ * body nobody wants is body.c's.
  */
 
 #include "daemon/net/http.h"
@@ -22,7 +22,7 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEADERS_BYTES 512
+#define HEADERS_BYTES 1024
 #define SMALL_BODY_BYTES 1024
 #define ERROR_BYTES 512
 
@@ -145,6 +145,12 @@ reason_phrase(unsigned status)
 	return "";
 }
 
+static const char *
+cors(const struct conn *conn)
+{
+	return conn->cors != NULL ? conn->cors : "";
+}
+
 /*
  * The library's own headers say HTTP/1.0 while an upgrade is being decided,
  * which clients do not take for an answer.
@@ -153,18 +159,21 @@ static size_t
 put_headers(struct conn *conn, const struct answer *answer,
     char out[static HEADERS_BYTES])
 {
-	const bool upgrade = conn->state == CONN_HANDSHAKE;
+	const bool upgrade = conn->state != CONN_REQUEST;
 	int len;
 
 	len = snprintf(out, HEADERS_BYTES,
 	    "HTTP/1.1 %u %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Length: %zu\r\n"
-	    "%s%s\r\n",
+	    "%s%s%s\r\n",
 	    answer->status, reason_phrase(answer->status),
 	    answer->type != NULL ? answer->type : "application/json",
 	    answer->len, answer->headers != NULL ? answer->headers : "",
-	    upgrade || conn->net->closing ? "Connection: close\r\n" : "");
+	    upgrade || conn->net->closing || body_is_last(conn)
+		? "Connection: close\r\n"
+		: "",
+	    cors(conn));
 	assert(len > 0);
 	assert(len < HEADERS_BYTES);
 	return (size_t)len;
@@ -182,7 +191,7 @@ write_bytes(struct conn *conn, const void *data, size_t len,
 
 /* 0, or -1: the connection is of no more use.  One segment if it is small. */
 static int
-write_answer(struct conn *conn, const struct answer *answer)
+write_answer(struct conn *conn, const struct answer *answer, bool head)
 {
 	char out[HEADERS_BYTES + SMALL_BODY_BYTES];
 	size_t len;
@@ -190,7 +199,7 @@ write_answer(struct conn *conn, const struct answer *answer)
 	assert(answer->status >= 100);
 	assert(answer->body != NULL || answer->len == 0);
 	len = put_headers(conn, answer, out);
-	if (answer->len == 0 || is_head(conn))
+	if (answer->len == 0 || head)
 		return write_bytes(conn, out, len, LWS_WRITE_HTTP_HEADERS);
 	if (answer->len <= SMALL_BODY_BYTES) {
 		memcpy(out + len, answer->body, answer->len);
@@ -204,9 +213,9 @@ write_answer(struct conn *conn, const struct answer *answer)
 }
 
 int
-http_answer(struct conn *conn, const struct answer *answer)
+http_answer_now(struct conn *conn, const struct answer *answer, bool head)
 {
-	if (write_answer(conn, answer) < 0)
+	if (write_answer(conn, answer, head) < 0)
 		return -1;
 	conn_set_state(conn, CONN_IDLE);
 	conn_set_deadline(conn, conn->net->conf->limits.keepalive_timeout);
@@ -215,9 +224,21 @@ http_answer(struct conn *conn, const struct answer *answer)
 }
 
 int
+http_answer(struct conn *conn, const struct answer *answer)
+{
+	if (body_keeps_answer(conn, answer, is_head(conn)))
+		return 1;
+	return http_answer_now(conn, answer, is_head(conn));
+}
+
+int
 http_end(struct conn *conn, int result)
 {
 	if (result < 0 || conn->net->closing)
+		return -1;
+	if (body_awaited(conn))
+		return 0;
+	if (body_is_last(conn))
 		return -1;
 	return lws_http_transaction_completed(conn->wsi) != 0 ? -1 : 0;
 }
@@ -257,21 +278,27 @@ http_bad_origin(struct conn *conn)
 
 /* Only for origins that are configured; to this host no header is needed. */
 void
-http_cors(struct conn *conn, char *out, size_t out_size)
+http_cors_begin(struct conn *conn)
 {
 	const struct conf_list *origins = &conn->listener->conf->origins;
-	char origin[256];
+	char origin[256], text[320];
 	size_t i;
+	int len;
 
-	out[0] = '\0';
+	memory_free(conn->cors);
+	conn->cors = NULL;
 	if (http_header(conn, WSI_TOKEN_ORIGIN, origin, sizeof(origin)) <= 0)
 		return;
 	for (i = 0; i < origins->count; i++) {
 		if (!origin_matches(origins->items[i], origin))
 			continue;
-		(void)snprintf(out, out_size,
+		len = snprintf(text, sizeof(text),
 		    "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n",
 		    strcmp(origins->items[i], "*") == 0 ? "*" : origin);
+		assert(len > 0);
+		assert((size_t)len < sizeof(text));
+		/* Without memory the browser refuses: nothing is lost. */
+		conn->cors = memory_dup(text, (size_t)len + 1);
 		return;
 	}
 }
@@ -281,7 +308,8 @@ http_stream_headers(struct conn *conn, const char *type, const char *headers)
 {
 	char out[HEADERS_BYTES * 2];
 	const int len = snprintf(out, sizeof(out),
-	    "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s\r\n", type, headers);
+	    "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s%s\r\n", type, cors(conn),
+	    headers);
 
 	assert(len > 0);
 	assert((size_t)len < sizeof(out));

@@ -35,7 +35,10 @@ struct answer {
 	size_t len;
 };
 int http_on_request(struct conn *conn) LOOP_THREAD; /* routes.c */
+/* After the request's body, where one is on its way; body is copied. */
 int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
+int http_answer_now(
+    struct conn *conn, const struct answer *answer, bool head) LOOP_THREAD;
 /* {"error":{"code":…,"message":…}} */
 int http_error(struct conn *conn, unsigned status, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5))) LOOP_THREAD;
@@ -43,8 +46,8 @@ int http_error(struct conn *conn, unsigned status, const char *code,
 int http_end(struct conn *conn, int result) LOOP_THREAD;
 bool http_origin_allowed(struct conn *conn);
 int http_bad_origin(struct conn *conn) LOOP_THREAD; /* 403 */
-/* CORS headers for an origin that is allowed by name; else "". */
-void http_cors(struct conn *conn, char *out, size_t out_size);
+/* conn.cors: headers for an origin that is allowed by name, in each answer. */
+void http_cors_begin(struct conn *conn);
 /* The head of an answer whose length is not known.  0, or -1: broken. */
 int http_stream_headers(
     struct conn *conn, const char *type, const char *headers) LOOP_THREAD;
@@ -68,6 +71,16 @@ int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
  */
 int http_argument(
     struct conn *conn, const char *name, char *out, size_t out_size);
+
+/* body.c */
+void body_begin(struct conn *conn, int method) LOOP_THREAD;
+int body_on_data(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
+int body_on_end(struct conn *conn) LOOP_THREAD;
+/* true: the answer is given when the body is through. */
+bool body_keeps_answer(
+    struct conn *conn, const struct answer *answer, bool head) LOOP_THREAD;
+bool body_awaited(struct conn *conn);
+bool body_is_last(const struct conn *conn); /* nothing can come behind it */
 
 /* publish.c */
 int publish_begin(struct conn *conn, const char *channel) LOOP_THREAD;

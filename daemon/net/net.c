@@ -91,9 +91,9 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_HTTP:
 		return http_on_request(conn);
 	case LWS_CALLBACK_HTTP_BODY:
-		return publish_body(conn, in, len);
+		return body_on_data(conn, in, len);
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
-		return publish_end(conn);
+		return body_on_end(conn);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
 		return http_on_writable(conn);
 	case LWS_CALLBACK_ESTABLISHED:

@@ -20,10 +20,10 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#define TYPE_BYTES_MAX 1024
 #define LINES_PER_ITERATION_MAX 1024
 #define BYTES_PER_ITERATION_MAX (256 * LIMITS_KIB)
 
@@ -57,25 +57,6 @@ refusal_for(int error)
 	return &refusals[i];
 }
 
-/* The length a body will have, or -1: none given, or not a number. */
-static int64_t
-content_length(struct conn *conn)
-{
-	char text[24], *end;
-	long long value;
-
-	if (http_header(
-		conn, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text)) <= 0)
-		return -1;
-	if (text[0] < '0' || text[0] > '9')
-		return -1;
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	if (errno != 0 || *end != '\0')
-		return -1;
-	return value;
-}
-
 static bool
 type_is(const char *type, const char *wanted)
 {
@@ -85,15 +66,18 @@ type_is(const char *type, const char *wanted)
 	       (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
 }
 
-static void
+/* 0 or -EMSGSIZE. */
+static int
 kind_from_type(struct conn *conn, struct request *request)
 {
-	char type[128];
+	char type[TYPE_BYTES_MAX];
 
 	request->kind = MESSAGE_BINARY;
-	if (http_header(
-		conn, WSI_TOKEN_HTTP_CONTENT_TYPE, type, sizeof(type)) <= 0)
-		return;
+	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_CONTENT_TYPE) == 0)
+		return 0;
+	if (http_header(conn, WSI_TOKEN_HTTP_CONTENT_TYPE, type, sizeof(type)) <
+	    0)
+		return -EMSGSIZE;
 	if (type_is(type, "application/json"))
 		request->kind = MESSAGE_JSON;
 	else if (strncasecmp(type, "text/", 5) == 0)
@@ -103,6 +87,7 @@ kind_from_type(struct conn *conn, struct request *request)
 		request->lines = true;
 		request->skip_empty = true;
 	}
+	return 0;
 }
 
 static int
@@ -111,7 +96,10 @@ read_arguments(struct conn *conn, struct request *request) LOOP_THREAD
 	char text[16];
 	const int len = http_argument(conn, "split=", text, sizeof(text));
 
-	kind_from_type(conn, request);
+	if (kind_from_type(conn, request) < 0)
+		return http_error(conn, 400, "bad_type",
+		    "Content-Type: expected less than %d bytes",
+		    TYPE_BYTES_MAX);
 	if (len == -ENOENT)
 		return 0;
 	if (len != 5 || memcmp(text, "lines", 5) != 0)
@@ -123,7 +111,7 @@ read_arguments(struct conn *conn, struct request *request) LOOP_THREAD
 
 /* What the headers can tell; != 0: refused, and answered. */
 static int
-check(struct conn *conn, const char *channel, int64_t length) LOOP_THREAD
+check(struct conn *conn, const char *channel) LOOP_THREAD
 {
 	struct net *net = conn->net;
 	const size_t len = strlen(channel);
@@ -139,11 +127,10 @@ check(struct conn *conn, const char *channel, int64_t length) LOOP_THREAD
 	if (!hub_may(net->hub, &conn->who, CONF_PUBLISH, channel, len))
 		return http_error(
 		    conn, 403, "not_allowed", "publishing is not allowed");
-	if (length < 0 ||
-	    lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
+	if (conn->body_left < 0)
 		return http_error(conn, 411, "length_required",
 		    "expected Content-Length, no Transfer-Encoding");
-	if (length > net->conf->limits.body_bytes_max) {
+	if (conn->body_left > net->conf->limits.body_bytes_max) {
 		net->counts.refused_bodies++;
 		return http_error(conn, 413, "too_large",
 		    "limits.body_bytes_max is %" PRId64 " bytes",
@@ -157,9 +144,8 @@ static int
 answer_continue(struct conn *conn)
 {
 	static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
-	const int wanted = lws_hdr_custom_length(conn->wsi, "expect:", 7);
 
-	if (wanted <= 0)
+	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_EXPECT) == 0)
 		return 0;
 	return lws_write(conn->wsi, (unsigned char *)(uintptr_t)text,
 		   sizeof(text) - 1, LWS_WRITE_HTTP_HEADERS) < 0
@@ -170,14 +156,11 @@ answer_continue(struct conn *conn)
 int
 publish_begin(struct conn *conn, const char *channel)
 {
-	const int64_t length = content_length(conn);
 	struct request *request;
-	int result = check(conn, channel, length);
+	int result = check(conn, channel);
 
-	if (result != 0) {
-		/* Without a length nobody knows where the body ends. */
-		return length < 0 ? -1 : http_end(conn, result);
-	}
+	if (result != 0)
+		return http_end(conn, result);
 	assert(conn->request == NULL);
 	request = memory_zalloc(sizeof(*request));
 	if (request == NULL)
@@ -191,7 +174,7 @@ publish_begin(struct conn *conn, const char *channel)
 	}
 	(void)memcpy(request->channel, channel, strlen(channel) + 1);
 	conn->request = request;
-	if (length == 0)
+	if (conn->body_left == 0)
 		return publish_end(conn);
 	return answer_continue(conn);
 }
@@ -211,8 +194,7 @@ publish_body(struct conn *conn, const void *data, size_t len)
 {
 	int error;
 
-	if (conn->request == NULL) /* refused; the rest is discarded */
-		return 0;
+	assert(conn->request != NULL);
 	error = conn_take(conn, &conn->request->body, data, len,
 	    (size_t)conn->net->conf->limits.body_bytes_max);
 	if (error == 0)
@@ -337,8 +319,7 @@ publish_end(struct conn *conn)
 {
 	int result;
 
-	if (conn->request == NULL)
-		return 0;
+	assert(conn->request != NULL);
 	conn->request->complete = true;
 	result = publish_some(conn);
 	if (result > 0) {

@@ -149,15 +149,21 @@ route_matches(const struct route *route, const char *uri, size_t len,
 	return true;
 }
 
-/* What the Allow header lists. */
+/* What the Allow header lists; static, an answer may wait for its body. */
+#define ALLOW(methods)                                                         \
+	"Allow: " methods "\r\n"                                               \
+	"Access-Control-Allow-Methods: " methods "\r\n"                        \
+	"Access-Control-Allow-Headers: Content-Type, Last-Event-ID\r\n"
+
 static const char *
-methods(const struct route *route)
+allow(const struct route *route)
 {
 	if (route->get != NULL && route->post != NULL)
-		return "GET, POST, OPTIONS";
+		return ALLOW("GET, POST, OPTIONS");
 	if (route->post != NULL)
-		return "POST, OPTIONS";
-	return route->head ? "GET, HEAD, OPTIONS" : "GET, OPTIONS";
+		return ALLOW("POST, OPTIONS");
+	return route->head ? ALLOW("GET, HEAD, OPTIONS")
+			   : ALLOW("GET, OPTIONS");
 }
 
 static int
@@ -166,12 +172,10 @@ bad_method(struct conn *conn, const struct route *route) LOOP_THREAD
 	static const char body[] =
 	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
 	    "\"the Allow header names the methods\"}}\n";
-	char allow[64];
 
-	(void)snprintf(allow, sizeof(allow), "Allow: %s\r\n", methods(route));
 	conn->net->counts.refused_requests++;
 	return http_end(conn, http_answer(conn, &(struct answer){ .status = 405,
-						    .headers = allow,
+						    .headers = allow(route),
 						    .body = body,
 						    .len = sizeof(body) - 1 }));
 }
@@ -180,20 +184,10 @@ bad_method(struct conn *conn, const struct route *route) LOOP_THREAD
 static int
 on_options(struct conn *conn, const struct route *route) LOOP_THREAD
 {
-	char headers[512], cors[300];
-
 	if (!http_origin_allowed(conn))
 		return http_end(conn, http_bad_origin(conn));
-	http_cors(conn, cors, sizeof(cors));
-	(void)snprintf(headers, sizeof(headers), "Allow: %s\r\n%s%s%s%s",
-	    methods(route), cors,
-	    *cors != '\0' ? "Access-Control-Allow-Methods: " : "",
-	    *cors != '\0' ? methods(route) : "",
-	    *cors != '\0' ? "\r\nAccess-Control-Allow-Headers: "
-			    "Content-Type, Last-Event-ID\r\n"
-			  : "");
 	return http_end(conn, http_answer(conn, &(struct answer){ .status = 204,
-						    .headers = headers }));
+						    .headers = allow(route) }));
 }
 
 static int
@@ -226,6 +220,8 @@ http_on_request(struct conn *conn)
 	conn_set_state(conn, CONN_REQUEST);
 	conn_set_deadline(conn, conn->net->conf->limits.request_timeout);
 	listeners_resume(conn->net);
+	body_begin(conn, method);
+	http_cors_begin(conn);
 	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
 		if (route_matches(&routes[i], uri, (size_t)len, channel))
 			return dispatch(conn, &routes[i], method, channel);

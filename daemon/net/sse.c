@@ -58,18 +58,17 @@ get_from(struct conn *conn, struct from *ret_from) LOOP_THREAD
 static int
 write_headers(struct conn *conn) LOOP_THREAD
 {
-	char position[POSITION_TEXT_MAX], headers[512], cors[300];
+	char position[POSITION_TEXT_MAX], headers[512];
 	int len;
 
 	(void)position_put(position, &conn->position);
-	http_cors(conn, cors, sizeof(cors));
 	len = snprintf(headers, sizeof(headers),
 	    "Cache-Control: no-store\r\n"
 	    "X-Accel-Buffering: no\r\n"
 	    "Earshot-Position: %s\r\n"
 	    "Earshot-Recovered: %s\r\n"
-	    "Connection: close\r\n%s",
-	    position, conn->recovered ? "true" : "false", cors);
+	    "Connection: close\r\n",
+	    position, conn->recovered ? "true" : "false");
 	assert(len > 0);
 	assert((size_t)len < sizeof(headers));
 	return http_stream_headers(conn, "text/event-stream", headers);

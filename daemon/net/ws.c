@@ -93,6 +93,20 @@ choose(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
 	return v1_begin(conn);
 }
 
+static int
+refuse_method(struct conn *conn) LOOP_THREAD
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
+	    "\"expected GET\"}}\n";
+
+	conn->net->counts.refused_requests++;
+	return http_answer(conn, &(struct answer){ .status = 405,
+				     .headers = "Allow: GET\r\n",
+				     .body = body,
+				     .len = sizeof(body) - 1 });
+}
+
 int
 ws_on_upgrade(struct conn *conn)
 {
@@ -109,7 +123,7 @@ ws_on_upgrade(struct conn *conn)
 		return http_error(
 		    conn, 404, "not_found", "expected /ws or /ws/CHANNEL");
 	if (method != LWSHUMETH_GET)
-		return http_error(conn, 405, "bad_method", "expected GET");
+		return refuse_method(conn);
 	if (check_handshake(conn) != 0)
 		return 1;
 	if (!http_origin_allowed(conn))

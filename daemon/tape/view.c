@@ -250,21 +250,27 @@ view_drop_spare(struct view *view)
 	view->spare = NULL;
 }
 
-const struct segment *
-view_by_place(const struct view *view, uint64_t place)
+static uint64_t
+begins(const struct segment *segment, bool by_place)
+{
+	return by_place ? segment->place : (uint64_t)segment->offset;
+}
+
+/* The last segment that does not begin after key; mostly it is the last. */
+static inline const struct segment *
+find(const struct view *view, bool by_place, uint64_t key)
 {
 	const struct segment *segments = view->segments + view->first;
 	uint32_t low = 0, high = view->count;
 
 	assert(view->count > 0);
-	assert(place >= segments[0].place && place < view->end);
-	if (place >= segments[high - 1].place)
+	assert(key >= begins(&segments[0], by_place));
+	if (key >= begins(&segments[high - 1], by_place))
 		return &segments[high - 1];
-	/* The wanted one is in [low, high). */
 	while (high - low > 1) {
 		uint32_t middle = low + (high - low) / 2;
 
-		if (segments[middle].place <= place)
+		if (begins(&segments[middle], by_place) <= key)
 			low = middle;
 		else
 			high = middle;
@@ -273,24 +279,17 @@ view_by_place(const struct view *view, uint64_t place)
 }
 
 const struct segment *
+view_by_place(const struct view *view, uint64_t place)
+{
+	assert(place < view->end);
+	return find(view, true, place);
+}
+
+const struct segment *
 view_by_offset(const struct view *view, int64_t offset)
 {
-	const struct segment *segments = view->segments + view->first;
-	uint32_t low = 0, high = view->count;
-
-	assert(view->count > 0);
-	assert(offset >= segments[0].offset && offset <= view->newest);
-	if (offset >= segments[high - 1].offset)
-		return &segments[high - 1];
-	while (high - low > 1) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (segments[middle].offset <= offset)
-			low = middle;
-		else
-			high = middle;
-	}
-	return &segments[low];
+	assert(offset >= 1 && offset <= view->newest);
+	return find(view, false, (uint64_t)offset);
 }
 
 uint32_t

@@ -159,7 +159,7 @@ bench_live(struct bench *bench, int consumers, int burst)
 	char name[64];
 
 	open_hub(bench);
-	publish(bench, "ticks", 100000);
+	publish(bench, "ticks", 200000); /* the history is full */
 	subscribe(bench, consumers, FROM_LIVE);
 	for (int round = 0; round < ROUNDS; round++) {
 		double publishing = 0, flushing = 0;

@@ -73,6 +73,31 @@ def scene_in_the_middle_of_a_stream():
               f"SIGTERM", flush=True)
 
 
+def scene_who_lags_gets_the_rest():
+    """Nobody reads when the signal comes; then they do, and it is all there."""
+    consumers, lines = 20, 400
+    with scene.Daemon(CONF) as daemon, \
+            crowd.Crowd(daemon, "ticks", consumers, stuck=consumers) as ears:
+        ears.wait("open")
+        daemon.publish("ticks", "\n".join(
+            crowd.text(0, n + 1, 4000) for n in range(lines)),
+            arguments="?split=lines")
+        daemon.wait_metric('channel_lag_messages{channel="ticks"}', 1)
+        lag = daemon.metric('channel_lag_messages{channel="ticks"}')
+        daemon.signal()
+        daemon.wait_log("INFO draining")
+        ears.read_stuck()
+        scene.equal(daemon.wait(30), 0, "exit code")
+        heard = ears.end()
+        scene.equal((heard["codes"], heard["cuts"]), ({"1001": consumers}, 0),
+                    "close codes, one each; ends without one")
+        scene.equal(heard["stuck_sum"], consumers * lines,
+                    f"messages heard, with {lag:.0f} of {lines} lacking at "
+                    "the signal")
+        scene.equal(crowd.drained(daemon)[1:], [consumers, 0, 0, 0],
+                    "delivered, cut, lost, undelivered")
+
+
 def scene_in_the_middle_of_a_request():
     """A long request is published in parts: the answer says how far it got."""
     lines = 50000

@@ -240,7 +240,7 @@ set_itself_to_the_past(struct wheel_entry *entry, void *arg)
 }
 
 static void
-an_entry_that_sets_itself_to_the_past_fires_once_per_advance(void **state)
+an_entry_that_sets_itself_to_the_past_fires_once_a_call(void **state)
 {
 	struct fixture *f = *state;
 
@@ -348,8 +348,7 @@ main(void)
 		TEST(a_deadline_that_is_moved_on_does_not_fire),
 		TEST(a_cleared_entry_does_not_fire),
 		TEST(a_cleared_entry_wakes_nobody),
-		TEST(
-		    an_entry_that_sets_itself_to_the_past_fires_once_per_advance),
+		TEST(an_entry_that_sets_itself_to_the_past_fires_once_a_call),
 		TEST(random_timers_fire_as_in_a_list),
 		TEST(callbacks_may_set_and_clear_any_entry),
 	};
