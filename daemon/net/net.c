@@ -40,7 +40,7 @@ on_gone(struct conn *conn) LOOP_THREAD
 }
 
 static int
-on_peer_close(struct conn *conn)
+on_peer_close(struct conn *conn) LOOP_THREAD
 {
 	conn->peer_closed = true;
 	wheel_clear(&conn->net->wheel, &conn->deadline);
