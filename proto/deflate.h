@@ -23,8 +23,8 @@ struct deflate;
 struct inflate;
 
 /* -ENOMEM. */
-int deflate_new(struct deflate **ret_deflate);
-void deflate_free(struct deflate *deflate); /* NULL: no-op */
+int deflate_new(struct deflate **ret_deflater);
+void deflate_free(struct deflate *deflater); /* NULL: no-op */
 
 /*
  * Appends the payload of a message whose first frame has RSV1 set.  1: it is
@@ -32,12 +32,12 @@ void deflate_free(struct deflate *deflate); /* NULL: no-op */
  * send the message as it is (an empty one always).
  * -EMSGSIZE: out would be longer than max; -ENOMEM: out is as long as before.
  */
-int deflate_put(struct deflate *deflate, struct buffer *out, size_t max,
+int deflate_put(struct deflate *deflater, struct buffer *out, size_t max,
     const void *payload, size_t len);
 
 /* -ENOMEM. */
-int inflate_new(struct inflate **ret_inflate);
-void inflate_free(struct inflate *inflate); /* NULL: no-op */
+int inflate_new(struct inflate **ret_inflater);
+void inflate_free(struct inflate *inflater); /* NULL: no-op */
 
 /*
  * The reverse, for a peer without context takeover.  0, or
@@ -45,7 +45,7 @@ void inflate_free(struct inflate *inflate); /* NULL: no-op */
  * -EBADMSG: not deflate, or it ends too early; -ENOMEM.  out is then as long as
  * before.
  */
-int inflate_put(struct inflate *inflate, struct buffer *out, size_t max,
+int inflate_put(struct inflate *inflater, struct buffer *out, size_t max,
     const void *payload, size_t len);
 
 #define DEFLATE_ANSWER_MAX 112

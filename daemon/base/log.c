@@ -29,7 +29,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
@@ -37,6 +36,9 @@
 
 /* What log_stop() waits for a writer that was told to give up. */
 #define LOG_GIVE_UP_US 100000
+
+/* Once lines are dropped, this much must be free before one is taken again. */
+#define LOG_ROOM_AGAIN_BYTES (LOG_RING_BYTES / 4)
 
 /* A line in the ring or on its way there: prefix, text, newline. */
 #define LOG_PREFIX_BYTES_MAX 24
@@ -61,7 +63,7 @@ static struct {
 	/* Only log_start() and log_stop() touch these. */
 	pthread_t writer;
 
-	int wake_fd;
+	int wake_fd, done_fd;
 	atomic_bool stop; /* end when the ring is empty */
 	atomic_bool give_up; /* end now */
 	_Atomic uint64_t dropped;
@@ -70,6 +72,7 @@ static struct {
 } log_state = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.wake_fd = -1,
+	.done_fd = -1,
 	.level = LOG_LEVEL_INFO,
 };
 
@@ -149,29 +152,33 @@ log_ring_put(const char *text, size_t n)
 	log_state.lines++;
 }
 
-/* The lock is held.  Says what is missing, once there is room to say it. */
-static void
+/*
+ * The lock is held.  Says what is missing in its place, before anything else
+ * is taken, and not for each line that fits in between.  False: not yet.
+ */
+static bool
 log_ring_tell_dropped(void)
 {
 	char text[LOG_PREFIX_BYTES_MAX + 64];
 	int n;
 
 	if (log_state.unsaid == 0)
-		return;
+		return true;
+	if (LOG_RING_BYTES - log_state.len < LOG_ROOM_AGAIN_BYTES)
+		return false;
 	n = snprintf(text, sizeof(text), "%sdropped %llu lines\n",
 	    log_prefix(log_find_shape(), LOG_LEVEL_WARN),
 	    (unsigned long long)log_state.unsaid);
 	assert(n > 0 && (size_t)n < sizeof(text));
-	if ((size_t)n > LOG_RING_BYTES - log_state.len)
-		return;
 	log_ring_put(text, (size_t)n);
 	log_state.unsaid = 0;
+	return true;
 }
 
 static void
-log_wake(void)
+log_wake(int fd)
 {
-	ssize_t r = write(log_state.wake_fd, &(uint64_t){ 1 }, 8);
+	ssize_t r = write(fd, &(uint64_t){ 1 }, 8);
 
 	(void)r; /* the counter is full only when the wake-up is there anyway */
 }
@@ -204,16 +211,15 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 	through = !log_state.running;
 	if (!through) {
 		wake = log_state.len == 0;
-		log_ring_tell_dropped();
-		/* Room for the word about the dropped must stay. */
-		if (log_state.unsaid || n > LOG_RING_BYTES - log_state.len) {
+		if (!log_ring_tell_dropped() ||
+		    n > LOG_RING_BYTES - log_state.len) {
 			log_state.unsaid++;
 			atomic_fetch_add(&log_state.dropped, 1);
 		} else {
 			log_ring_put(text, n);
 		}
 		if (wake)
-			log_wake();
+			log_wake(log_state.wake_fd);
 	}
 	pthread_mutex_unlock(&log_state.lock);
 	if (through)
@@ -256,7 +262,7 @@ log_take(uint8_t out[PIPE_BUF])
 	size_t n, first, i;
 
 	pthread_mutex_lock(&log_state.lock);
-	log_ring_tell_dropped();
+	(void)log_ring_tell_dropped(); /* later, when there is room */
 	n = log_state.len < PIPE_BUF ? log_state.len : PIPE_BUF;
 	first = LOG_RING_BYTES - log_state.head;
 	if (first > n)
@@ -332,7 +338,7 @@ log_writer(void *arg)
 	uint8_t piece[PIPE_BUF];
 
 	(void)arg;
-	for (;;) {
+	do {
 		/* Read before the ring: what was put before a stop goes out. */
 		bool last = atomic_load(&log_state.stop);
 		size_t n = log_take(piece);
@@ -340,26 +346,51 @@ log_writer(void *arg)
 		if (n > 0)
 			log_write_all(piece, n);
 		else if (last)
-			return NULL;
+			break;
 		else
 			log_wait_work();
-		if (atomic_load(&log_state.give_up))
-			return NULL;
+	} while (!atomic_load(&log_state.give_up));
+	log_wake(log_state.done_fd);
+	return NULL;
+}
+
+static void
+log_close_fds(void)
+{
+	/* Eventfds have nothing to lose. */
+	if (log_state.wake_fd >= 0)
+		(void)close(log_state.wake_fd);
+	if (log_state.done_fd >= 0)
+		(void)close(log_state.done_fd);
+	log_state.wake_fd = log_state.done_fd = -1;
+}
+
+static int
+log_open_fds(void)
+{
+	int r = 0;
+
+	log_state.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (log_state.wake_fd >= 0)
+		log_state.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (log_state.done_fd < 0) {
+		r = -errno;
+		log_close_fds();
 	}
+	return r;
 }
 
 int
 log_start(void)
 {
 	sigset_t all, before;
-	int fd, r;
+	int r;
 
 	if (log_state.wake_fd >= 0)
 		return -EALREADY;
-	fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (fd < 0)
-		return -errno;
-	log_state.wake_fd = fd;
+	r = log_open_fds();
+	if (r < 0)
+		return r;
 	atomic_store(&log_state.stop, false);
 	atomic_store(&log_state.give_up, false);
 	sigfillset(&all);
@@ -367,8 +398,7 @@ log_start(void)
 	r = pthread_create(&log_state.writer, NULL, log_writer, NULL);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	if (r != 0) {
-		(void)close(fd); /* an eventfd has nothing to lose */
-		log_state.wake_fd = -1;
+		log_close_fds();
 		return -r;
 	}
 	(void)pthread_setname_np(log_state.writer, "log"); /* a nicety */
@@ -383,12 +413,21 @@ log_start(void)
 static bool
 log_join(int64_t timeout_us)
 {
+	struct pollfd fd = { .fd = log_state.done_fd, .events = POLLIN };
 	int64_t end = clock_now_us() + timeout_us;
-	struct timespec ts = { .tv_sec = end / 1000000,
-		.tv_nsec = end % 1000000 * 1000 };
+	int r;
 
-	return pthread_clockjoin_np(
-		   log_state.writer, NULL, CLOCK_MONOTONIC, &ts) == 0;
+	do {
+		int64_t left = end - clock_now_us();
+		struct timespec ts = { 0 };
+
+		if (left > 0) {
+			ts.tv_sec = left / 1000000;
+			ts.tv_nsec = left % 1000000 * 1000;
+		}
+		r = ppoll(&fd, 1, &ts, NULL);
+	} while (r < 0 && errno == EINTR);
+	return r > 0 && pthread_join(log_state.writer, NULL) == 0;
 }
 
 void
@@ -403,12 +442,12 @@ log_stop(int64_t timeout_us)
 	log_state.running = false;
 	atomic_store(&log_state.shape, LOG_UNKNOWN);
 	atomic_store(&log_state.stop, true);
-	log_wake();
+	log_wake(log_state.wake_fd);
 	pthread_mutex_unlock(&log_state.lock);
 	joined = log_join(timeout_us);
 	if (!joined) {
 		atomic_store(&log_state.give_up, true);
-		log_wake();
+		log_wake(log_state.wake_fd);
 		joined = log_join(LOG_GIVE_UP_US);
 	}
 	if (!joined) {
@@ -421,6 +460,5 @@ log_stop(int64_t timeout_us)
 	log_state.head = log_state.len = 0;
 	log_state.lines = log_state.unsaid = 0;
 	pthread_mutex_unlock(&log_state.lock);
-	(void)close(log_state.wake_fd); /* an eventfd has nothing to lose */
-	log_state.wake_fd = -1;
+	log_close_fds();
 }

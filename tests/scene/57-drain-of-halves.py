@@ -87,11 +87,13 @@ def scene_a_message_of_a_consumer_is_half_sent():
                     "heard meanwhile")
         began = time.monotonic()
         daemon.signal()
-        closed_1001(fragment)
-        closed_1001(header, answer=False)
+        for consumer in fragment, header:
+            closed_1001(consumer, answer=False)
+        fragment.send_frame(scene.CONTINUATION, b", the second of two")
         header.send(whole[500:])  # a frame has no other end
-        header.send_close(1001)
-        scene.equal(header.read_all(), b"", "after the close")
+        for consumer in fragment, header:
+            consumer.send_close(1001)
+            scene.equal(consumer.read_all(), b"", "after the close")
         ends(daemon, 0, began)
         scene.equal(crowd.drained(daemon)[1:], [2, 0, 0, 0],
                     "delivered, cut, lost, undelivered")

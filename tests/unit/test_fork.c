@@ -1,0 +1,167 @@
+/*
+ * After fork(): invariants P1 to P3.
+ */
+
+#include "loop_rig.h"
+
+#include <fcntl.h>
+#include <sys/wait.h>
+
+/* Everything of the parent's, in the child. */
+struct inherited {
+	es_loop *loop;
+	es_loop_thread *thread;
+	es_call *call;
+	es_future *f;
+	es_executor *executor;
+};
+
+static void
+never_signal(int signo, const struct signalfd_siginfo *info, void *arg)
+{
+	(void)signo;
+	(void)info;
+	rig_never(arg);
+}
+
+#define EXPECT_CHILD(call)                                                     \
+	do {                                                                   \
+		if ((call) != -ECHILD)                                         \
+			_exit(__LINE__ % 250 + 1);                             \
+	} while (0)
+
+static void
+child_tries(struct inherited *in)
+{
+	es_value value;
+	es_executor_stats stats;
+	unsigned n;
+	es_future *f = NULL;
+	size_t which;
+
+	EXPECT_CHILD(es_loop_run(in->loop));
+	EXPECT_CHILD(es_loop_run_until(in->loop, in->f));
+	EXPECT_CHILD(es_loop_run_until_idle(in->loop));
+	EXPECT_CHILD(es_loop_close(in->loop, 0));
+	EXPECT_CHILD(es_loop_set_hooks(in->loop, NULL, NULL, NULL));
+	EXPECT_CHILD(es_loop_check_stuck(in->loop, 0));
+	EXPECT_CHILD(es_loop_thread_stop(in->thread, 0));
+	EXPECT_CHILD(es_call_soon(in->loop, "x", rig_never, NULL, NULL, NULL));
+	EXPECT_CHILD(
+	    es_call_later(in->loop, 1, "x", rig_never, NULL, NULL, NULL));
+	EXPECT_CHILD(
+	    es_loop_invoke(in->loop, "x", rig_never_body, NULL, NULL, &f));
+	EXPECT_CHILD(es_call_cancel(in->call));
+	EXPECT_CHILD(es_future_result(in->f, &value));
+	EXPECT_CHILD(es_future_take(in->f, &value));
+	EXPECT_CHILD(es_future_cancel(in->f));
+	EXPECT_CHILD(es_future_set_result(in->f, ES_NOTHING));
+	EXPECT_CHILD(es_future_set_error(in->f, -EIO, NULL));
+	EXPECT_CHILD(es_future_set_cancel_hook(in->f, rig_never_done, NULL));
+	EXPECT_CHILD(es_future_add_done_callback(
+	    in->f, in->loop, rig_never_done, NULL, NULL));
+	EXPECT_CHILD(
+	    es_future_remove_done_callback(in->f, rig_never_done, NULL));
+	EXPECT_CHILD(es_await(in->f, ES_FOREVER));
+	EXPECT_CHILD(es_await_any(&in->f, 1, ES_FOREVER, &which));
+	EXPECT_CHILD(es_await_take(in->f, ES_FOREVER, &value));
+	EXPECT_CHILD(es_executor_submit(
+	    in->executor, 0, "x", rig_never_body, NULL, NULL, NULL, NULL));
+	EXPECT_CHILD(es_executor_load(in->executor, &n, &n));
+	EXPECT_CHILD(es_executor_get_stats(in->executor, &stats));
+	EXPECT_CHILD(es_executor_quiet(in->executor, NULL, &f));
+	EXPECT_CHILD(es_executor_shutdown(in->executor, 0, 0));
+	EXPECT_CHILD(es_add_signal_handler(in->loop, 10, never_signal, NULL));
+	EXPECT_CHILD(es_remove_signal_handler(in->loop, 10));
+	/* Void ones do nothing, and do not touch what the parent shares. */
+	es_loop_stop(in->loop);
+	es_call_unref(in->call);
+	es_future_unref(in->f);
+	es_loop_unref(in->loop);
+	if (es_loop_event_base(in->loop) || es_future_new(in->loop))
+		_exit(251);
+}
+
+/* What the child makes for itself works as ever. */
+static void
+child_makes_its_own(void)
+{
+	es_loop *loop = NULL;
+
+	if (es_loop_new(&loop, NULL) < 0 ||
+	    es_call_soon(loop, "x", rig_stop, loop, NULL, NULL) < 0 ||
+	    es_loop_run(loop) < 0 || es_loop_close(loop, 0) != 0)
+		_exit(252);
+	es_loop_unref(loop);
+}
+
+static void
+P1_P2_everything_answers_echild_in_the_child(void **state)
+{
+	struct inherited in = { .loop = rig_loop() };
+	es_loop_stats before, after;
+	int status = 0;
+	pid_t child;
+
+	(void)state;
+	in.f = es_future_new(in.loop);
+	assert_int_equal(es_executor_new(&in.executor, NULL), 0);
+	assert_int_equal(es_call_later(in.loop, ES_S(1000), "x", rig_never,
+			     NULL, NULL, &in.call),
+	    0);
+	assert_int_equal(es_loop_thread_start(in.loop, &in.thread), 0);
+	es_loop_get_stats(in.loop, &before);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		child_tries(&in);
+		child_makes_its_own();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	/* The parent's are as they were, and work. */
+	es_loop_get_stats(in.loop, &after);
+	assert_int_equal(after.wakeups, before.wakeups);
+	assert_int_equal(es_call_cancel(in.call), 1);
+	es_call_unref(in.call);
+	assert_int_equal(es_loop_thread_stop(in.thread, 0), 0);
+	assert_int_equal(es_executor_shutdown(in.executor, 0, ES_S(5)), 0);
+	es_future_unref(in.f);
+	es_loop_unref(in.loop);
+}
+
+static void
+P3_every_descriptor_is_close_on_exec(void **state)
+{
+	bool before[256];
+	es_loop *loop;
+	int fd, made = 0;
+
+	(void)state;
+	for (fd = 0; fd < 256; fd++)
+		before[fd] = fcntl(fd, F_GETFD) >= 0;
+	loop = rig_loop();
+	rig_turn(loop);
+	for (fd = 0; fd < 256; fd++) {
+		int flags = fcntl(fd, F_GETFD);
+
+		if (before[fd] || flags < 0)
+			continue;
+		made++;
+		assert_true(flags & FD_CLOEXEC);
+	}
+	assert_true(made > 0);
+	rig_end(loop);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(P1_P2_everything_answers_echild_in_the_child),
+		cmocka_unit_test(P3_every_descriptor_is_close_on_exec),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,307 @@
+/*
+ * The log ring: M1 to M3, and what a line looks like.
+ */
+
+#include "daemon/base/log.h"
+
+#include "daemon/base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define PATIENCE_US INT64_C(20000000)
+#define TEXT_MAX (4 * LOG_RING_BYTES)
+
+static struct {
+	int fds[2], stderr_before;
+	char *text;
+	size_t len;
+} pipe_of_stderr;
+
+/* stderr becomes a pipe that nobody empties until collect(). */
+static int
+redirect(void **state)
+{
+	(void)state;
+	unsetenv("JOURNAL_STREAM");
+	log_set_level(LOG_LEVEL_INFO);
+	pipe_of_stderr.text = malloc(TEXT_MAX);
+	pipe_of_stderr.len = 0;
+	if (!pipe_of_stderr.text || pipe2(pipe_of_stderr.fds, O_CLOEXEC) < 0)
+		return -1;
+	pipe_of_stderr.stderr_before = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 0);
+	return dup2(pipe_of_stderr.fds[1], STDERR_FILENO) < 0 ? -1 : 0;
+}
+
+static int
+restore(void **state)
+{
+	(void)state;
+	dup2(pipe_of_stderr.stderr_before, STDERR_FILENO);
+	close(pipe_of_stderr.stderr_before);
+	close(pipe_of_stderr.fds[0]);
+	close(pipe_of_stderr.fds[1]);
+	free(pipe_of_stderr.text);
+	return 0;
+}
+
+/* Reads on until the text ends with end, or nothing comes any more. */
+static const char *
+collect(const char *end)
+{
+	struct pollfd fd = { .fd = pipe_of_stderr.fds[0], .events = POLLIN };
+	size_t want = strlen(end);
+
+	for (;;) {
+		char *text = pipe_of_stderr.text;
+		size_t len = pipe_of_stderr.len;
+		ssize_t n;
+
+		text[len] = '\0';
+		if (len >= want && strcmp(text + len - want, end) == 0)
+			return text;
+		assert_int_equal(poll(&fd, 1, PATIENCE_US / 1000), 1);
+		n = read(fd.fd, text + len, TEXT_MAX - 1 - len);
+		assert_true(n > 0);
+		pipe_of_stderr.len += (size_t)n;
+	}
+}
+
+static void
+before_start_and_after_stop_it_writes_by_itself(void **state)
+{
+	(void)state;
+	errno = EEXIST;
+	log_info("early %d", 1);
+	assert_int_equal(errno, EEXIST);
+	assert_string_equal(collect("early 1\n"), "INFO early 1\n");
+	assert_int_equal(log_start(), 0);
+	log_stop(PATIENCE_US);
+	log_error("late");
+	assert_string_equal(collect("late\n"), "INFO early 1\nERROR late\n");
+	log_stop(0); /* there is none: nothing happens */
+}
+
+static void
+lines_come_in_order_with_their_level(void **state)
+{
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	assert_int_equal(log_start(), -EALREADY);
+	log_set_level(LOG_LEVEL_DEBUG);
+	log_error("a");
+	log_warn("b\n");
+	log_info("c");
+	log_debug("d");
+	log_set_level(LOG_LEVEL_WARN);
+	log_info("not this");
+	log_debug("nor this");
+	log_warn("e");
+	log_stop(PATIENCE_US);
+	assert_string_equal(
+	    collect("e\n"), "ERROR a\nWARN b\nINFO c\nDEBUG d\nWARN e\n");
+}
+
+static void
+the_journal_gets_its_numbers(void **state)
+{
+	(void)state;
+	setenv("JOURNAL_STREAM", "1:2", 1);
+	log_warn("by itself");
+	assert_int_equal(log_start(), 0);
+	log_set_level(LOG_LEVEL_DEBUG);
+	log_error("a");
+	log_warn("b");
+	log_info("c");
+	log_debug("d");
+	log_stop(PATIENCE_US);
+	assert_string_equal(
+	    collect("d\n"), "<4>by itself\n<3>a\n<4>b\n<6>c\n<7>d\n");
+}
+
+static void
+text_from_outside_forges_nothing(void **state)
+{
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	log_info("a\nERROR b\r\033[31m\tc\177");
+	log_stop(PATIENCE_US);
+	assert_string_equal(collect("?\n"), "INFO a?ERROR b??[31m\tc?\n");
+}
+
+static void
+a_long_line_is_cut(void **state)
+{
+	char text[LOG_LINE_BYTES_MAX * 2];
+
+	(void)state;
+	memset(text, 'x', sizeof(text));
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(log_start(), 0);
+	log_info("%s", text);
+	log_stop(PATIENCE_US);
+	assert_int_equal(strlen(collect("x\n")),
+	    strlen("INFO ") + LOG_LINE_BYTES_MAX - 1 + 1);
+}
+
+static void
+M1_M2_a_full_pipe_stops_nobody_and_drops_are_told(void **state)
+{
+	uint64_t dropped = log_dropped();
+	int64_t began, worst = 0;
+	const char *text, *told;
+	unsigned long told_count = 0, told_lines = 0, lines = 0, n = 0;
+	int i;
+
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	for (i = 0; i < 20000; i++) { /* several times the ring */
+		began = clock_now_us();
+		log_info("line number %d with some words to fill it", i);
+		if (clock_now_us() - began > worst)
+			worst = clock_now_us() - began;
+	}
+	assert_true(worst < PATIENCE_US / 10);
+	assert_true(log_dropped() > dropped);
+	dropped = log_dropped() - dropped;
+	/* As soon as somebody reads, the counts are in their places. */
+	(void)collect("lines\n");
+	log_info("and on it goes");
+	text = collect("and on it goes\n");
+	for (told = text; (told = strstr(told, "WARN dropped ")); told++) {
+		assert_int_equal(sscanf(told, "WARN dropped %lu lines", &n), 1);
+		told_count += n;
+		told_lines++;
+	}
+	assert_int_equal(told_count, dropped);
+	assert_true(told_lines < 20);
+	for (; *text; text++)
+		lines += *text == '\n';
+	assert_int_equal(lines, 20000 - told_count + told_lines + 1);
+	log_stop(PATIENCE_US);
+}
+
+static void
+M3_stop_gives_up_in_time_and_counts(void **state)
+{
+	uint64_t dropped = log_dropped();
+	int64_t began = clock_now_us();
+	unsigned lines = 0;
+	const char *text;
+	int i;
+
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	for (i = 0; i < 2500;
+	     i++) /* more than a pipe takes, less than a ring */
+		log_info("line number %d with some words to fill it", i);
+	assert_int_equal(log_dropped(), dropped);
+	log_stop(50000);
+	assert_true(clock_now_us() - began < PATIENCE_US);
+	dropped = log_dropped() - dropped;
+	assert_true(dropped > 0);
+	/* What is not counted has come out: in the pipe, or was cut there. */
+	close(pipe_of_stderr.fds[1]);
+	dup2(pipe_of_stderr.stderr_before, STDERR_FILENO);
+	for (;;) {
+		ssize_t n = read(pipe_of_stderr.fds[0],
+		    pipe_of_stderr.text + pipe_of_stderr.len,
+		    TEXT_MAX - 1 - pipe_of_stderr.len);
+
+		assert_true(n >= 0);
+		if (n == 0)
+			break;
+		pipe_of_stderr.len += (size_t)n;
+	}
+	pipe_of_stderr.text[pipe_of_stderr.len] = '\0';
+	for (text = pipe_of_stderr.text; *text; text++)
+		lines += *text == '\n';
+	assert_true(lines + dropped <= 2500);
+	assert_true(lines + dropped > 2500 - 200); /* one piece in flight */
+	pipe_of_stderr.fds[1] = open("/dev/null", O_WRONLY | O_CLOEXEC);
+}
+
+#define TALKERS 4
+#define TALK 2000
+
+static void *
+talk(void *arg)
+{
+	int i;
+
+	for (i = 0; i < TALK; i++)
+		log_info("%s %d", (const char *)arg, i);
+	return NULL;
+}
+
+static void *
+drain(void *arg)
+{
+	(void)arg;
+	(void)collect("end\n");
+	return NULL;
+}
+
+static void
+each_threads_lines_keep_their_order(void **state)
+{
+	static char names[TALKERS][2] = { "a", "b", "c", "d" };
+	int next[TALKERS] = { 0 }, i, number;
+	uint64_t dropped = log_dropped();
+	pthread_t threads[TALKERS], reader;
+	char *line, *rest = NULL, name;
+
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	assert_int_equal(pthread_create(&reader, NULL, drain, NULL), 0);
+	for (i = 0; i < TALKERS; i++)
+		assert_int_equal(
+		    pthread_create(&threads[i], NULL, talk, names[i]), 0);
+	for (i = 0; i < TALKERS; i++)
+		assert_int_equal(pthread_join(threads[i], NULL), 0);
+	log_info("end");
+	assert_int_equal(pthread_join(reader, NULL), 0);
+	log_stop(PATIENCE_US);
+	assert_int_equal(log_dropped(), dropped);
+	for (line = strtok_r(pipe_of_stderr.text, "\n", &rest); line;
+	     line = strtok_r(NULL, "\n", &rest)) {
+		if (sscanf(line, "INFO %c %d", &name, &number) != 2)
+			continue;
+		assert_int_equal(number, next[name - 'a']);
+		next[name - 'a']++;
+	}
+	for (i = 0; i < TALKERS; i++)
+		assert_int_equal(next[i], TALK);
+}
+
+#define REDIRECTED(test)                                                       \
+	cmocka_unit_test_setup_teardown(test, redirect, restore)
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		REDIRECTED(before_start_and_after_stop_it_writes_by_itself),
+		REDIRECTED(lines_come_in_order_with_their_level),
+		REDIRECTED(the_journal_gets_its_numbers),
+		REDIRECTED(text_from_outside_forges_nothing),
+		REDIRECTED(a_long_line_is_cut),
+		REDIRECTED(M1_M2_a_full_pipe_stops_nobody_and_drops_are_told),
+		REDIRECTED(M3_stop_gives_up_in_time_and_counts),
+		REDIRECTED(each_threads_lines_keep_their_order),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
