@@ -172,7 +172,7 @@ listener_add(struct conf *conf, const char *name, int line)
 		return -ENOMEM;
 	conf->listeners = listeners;
 	listener = &listeners[conf->listener_count];
-	*listener = (struct conf_listener){ .line = line };
+	*listener = (struct conf_listener){ .line = line, .compression = true };
 	listener->name = string_new((struct text){ name, strlen(name) });
 	if (!listener->name)
 		return -ENOMEM;

@@ -45,6 +45,7 @@ struct conf_listener {
 	char *path; /* unix only */
 	char *address; /* as written, for messages */
 	bool tls;
+	bool compression; /* permessage-deflate is accepted */
 	struct conf_list origins; /* empty: same host only; "*": any */
 };
 

@@ -404,6 +404,8 @@ static const struct key keys[] = {
 	{ SECTION_LISTENER, "listen", set_address, 0, 0, 0, MANDATORY },
 	{ SECTION_LISTENER, "tls", set_yes_no,
 	    FIELD(conf_listener, tls), 0, 0, 0 },
+	{ SECTION_LISTENER, "compression", set_yes_no,
+	    FIELD(conf_listener, compression), 0, 0, 0 },
 	{ SECTION_LISTENER, "origins", set_origins,
 	    FIELD(conf_listener, origins), 0, 0, LIST },
 	{ SECTION_TLS, "certificate", set_path,

@@ -86,6 +86,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 			return 0; /* stays HTTP */
 		/* Refused: the answer said Connection: close, so hang up. */
 		return ws_on_upgrade(conn) != 0 ? -1 : 0;
+	case LWS_CALLBACK_CONFIRM_EXTENSION_OKAY:
+		return conn->deflated ? 0 : 1;
 	case LWS_CALLBACK_ADD_HEADERS:
 		return ws_on_headers(conn, in);
 	case LWS_CALLBACK_HTTP:

@@ -71,6 +71,26 @@ offers_v1(const char *offer)
 	return false;
 }
 
+/*
+ * Would we keep to the client's offer of permessage-deflate?  The library
+ * looks at the first offer only and cannot answer one that wants a value
+ * back, so neither do we.
+ */
+static bool
+can_deflate(struct conn *conn)
+{
+	struct deflate_answer answer;
+	char offer[256];
+	int len;
+
+	if (!conn->listener->conf->compression)
+		return false;
+	len = http_header(conn, WSI_TOKEN_EXTENSIONS, offer, sizeof(offer));
+	return len > 0 &&
+	       deflate_offer_accept(offer, strcspn(offer, ","), &answer) == 1 &&
+	       !answer.window_bits;
+}
+
 /* Which endpoint do path and subprotocol name? */
 static int
 choose(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
@@ -128,6 +148,7 @@ ws_on_upgrade(struct conn *conn)
 		return 1;
 	if (!http_origin_allowed(conn))
 		return http_bad_origin(conn);
+	conn->deflated = can_deflate(conn);
 	if ((size_t)len > path + 1)
 		channel = uri + path + 1;
 	return choose(conn, channel, (size_t)len - path - 1);
