@@ -117,6 +117,13 @@ on_ping(struct conn *conn)
 }
 
 static void
+on_notice(struct conn *conn, const char *upstream, const char *state)
+{
+	glue_on_loop(conn->net->glue);
+	SAY(conn, sse_put_notice(&block, BLOCK_BYTES_MAX, upstream, state));
+}
+
+static void
 on_shutdown(struct conn *conn, unsigned retry_after_ms)
 {
 	glue_on_loop(conn->net->glue);
@@ -132,6 +139,7 @@ static const struct endpoint sse_endpoint = {
 	.overrun = on_overrun,
 	.write = glue_write_stream,
 	.ping = on_ping,
+	.notice = on_notice,
 	.shutdown = on_shutdown,
 };
 

@@ -20,6 +20,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <libwebsockets.h>
+#include <string.h>
 
 #define OUT_EAGER_BYTES 4096 /* do not wait for the end of the batch */
 
@@ -193,6 +194,30 @@ on_hub_overrun(struct consumer *consumer, enum conf_overrun policy,
 		return false;
 	}
 	return conn->endpoint->overrun(subscription, policy, from, to, inside);
+}
+
+struct notice {
+	const char *upstream, *state;
+};
+
+static void
+give_notice(struct consumer *consumer, void *arg)
+{
+	struct conn *conn = subscription_of(consumer)->conn;
+	const struct notice *notice = arg;
+
+	if (conn_is_stream(conn) && conn->endpoint->notice != NULL)
+		conn->endpoint->notice(conn, notice->upstream, notice->state);
+}
+
+void
+net_notice(struct net *net, const char *channel, const char *upstream,
+    const char *state)
+{
+	struct notice notice = { upstream, state };
+
+	hub_each_consumer(
+	    net->hub, channel, strlen(channel), give_notice, &notice);
 }
 
 const struct hub_ops *

@@ -306,6 +306,13 @@ on_overrun(struct subscription *subscription, enum conf_overrun policy,
 }
 
 static void
+on_notice(struct conn *conn, const char *upstream, const char *state)
+{
+	glue_on_loop(conn->net->glue);
+	REPLY(conn, v1_put_notice(&reply, REPLY_BYTES_MAX, upstream, state));
+}
+
+static void
 on_shutdown(struct conn *conn, unsigned retry_after_ms)
 {
 	glue_on_loop(conn->net->glue);
@@ -325,6 +332,7 @@ static const struct endpoint v1_endpoint = {
 	.write = glue_write,
 	.ping = ws_ping,
 	.settle = on_settle,
+	.notice = on_notice,
 	.shutdown = on_shutdown,
 };
 
