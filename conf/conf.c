@@ -26,6 +26,7 @@ static const struct conf_channel channel_defaults = {
 	.history_bytes = 16 * LIMITS_MIB,
 	.history_age_us = 3600 * LIMITS_S,
 	.buffer_bytes = LIMITS_MIB,
+	.idle_expiry_us = 3600 * LIMITS_S,
 	.overrun = CONF_OVERRUN_SKIP,
 };
 

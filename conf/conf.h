@@ -53,6 +53,7 @@ struct conf_channel { /* [channel PATTERN], in file order: first match wins */
 	char *pattern;
 	int64_t history_messages, history_bytes, history_age_us;
 	int64_t buffer_bytes;
+	int64_t idle_expiry_us; /* 0: never */
 	enum conf_overrun overrun;
 };
 

@@ -175,6 +175,17 @@ channel_new(struct hub *hub, const char *name, size_t len, uint64_t hash,
 	return 0;
 }
 
+struct channel *
+channel_find(const struct hub *hub, const char *name, size_t len)
+{
+	uint32_t at;
+
+	if (hub->table_size == 0 || !channel_name_valid(name, len))
+		return NULL;
+	at = hub->table[table_find(hub, name_hash(hub, name, len), name, len)];
+	return at > 0 ? hub->channels[at - 1] : NULL;
+}
+
 int
 channel_get(
     struct hub *hub, const char *name, size_t len, struct channel **ret_channel)

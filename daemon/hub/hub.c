@@ -1,5 +1,5 @@
 /*
- * The hub: publish, rights and limits, the accounts.
+ * The hub: publish, rights and limits.
  *
  * A publish is checked whole before anything is made: intake open, length,
  * payload, name, number of channels, memory of all tapes.  Then it is one
@@ -181,63 +181,5 @@ hub_tick(struct hub *hub, int64_t now_us)
 		if (hub->tick_next >= hub->channel_count)
 			hub->tick_next = 0;
 		channel_trim(hub, hub->channels[hub->tick_next++], now_us);
-	}
-}
-
-const struct hub_counts *
-hub_counts(const struct hub *hub)
-{
-	return &hub->counts;
-}
-
-size_t
-hub_channel_count(const struct hub *hub)
-{
-	return hub->channel_count;
-}
-
-uint64_t
-hub_memory_bytes(const struct hub *hub)
-{
-	return hub->tapes_bytes;
-}
-
-static void
-add_lag(const struct channel *channel, struct hub_channel_stats *stats)
-{
-	/* Between passes, live consumers lack nothing. */
-	uint32_t i = list_empty(&channel->dirty) ? channel->live : 0;
-
-	for (; i < channel->count; i++) {
-		const struct cursor *cursor = &channel->consumers[i]->cursor;
-		int64_t messages = cursor_lag_messages(channel->tape, cursor);
-		uint64_t bytes = cursor_lag_bytes(channel->tape, cursor);
-
-		if (messages > stats->lag_messages_max)
-			stats->lag_messages_max = messages;
-		if (bytes > stats->lag_bytes_max)
-			stats->lag_bytes_max = bytes;
-	}
-}
-
-void
-hub_each_channel(struct hub *hub,
-    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg)
-{
-	for (uint32_t i = 0; i < hub->channel_count; i++) {
-		const struct channel *channel = hub->channels[i];
-		struct hub_channel_stats stats = {
-			.name = channel->name,
-			.epoch = tape_epoch(channel->tape),
-			.oldest = tape_oldest(channel->tape),
-			.newest = tape_newest(channel->tape),
-			.messages_in = channel->messages_in,
-			.bytes_in = channel->bytes_in,
-			.consumers = channel->count,
-			.memory_bytes = tape_memory_bytes(channel->tape),
-		};
-
-		add_lag(channel, &stats);
-		fn(&stats, arg);
 	}
 }

@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
+#include "daemon/hub/stats.h"
 #include "daemon/tape/tape.h"
 #include "proto/position.h"
 
@@ -24,7 +25,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct hub;
 struct channel;
 
 /* Embedded in a connection; the fields are the hub's. */
@@ -54,31 +54,6 @@ struct hub_ops {
 	 */
 	bool (*overrun)(struct consumer *consumer, enum conf_overrun policy,
 	    int64_t from, int64_t to, bool inside, void *arg);
-};
-
-/* Never reset; what happened since hub_new(). */
-struct hub_counts {
-	uint64_t messages_in, bytes_in, messages_out, bytes_out;
-	uint64_t overruns, messages_skipped;
-	uint64_t refused_rights, refused_closing, refused_channels;
-	uint64_t refused_tapes_bytes, refused_message_bytes, refused_payload;
-	uint64_t views_built, views_bytes_built; /* messages encoded again */
-	uint64_t views_compressed; /* of those, tried to compress */
-	uint64_t views_evicted; /* segments: views_bytes_max */
-	uint64_t views_cut; /* view_build_bytes_per_iteration_max */
-	uint64_t channels_expired; /* idle_expiry */
-	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
-};
-
-struct hub_channel_stats {
-	const char *name;
-	uint64_t epoch;
-	int64_t oldest, newest;
-	uint64_t messages_in, bytes_in;
-	uint32_t consumers;
-	int64_t lag_messages_max;
-	uint64_t lag_bytes_max, memory_bytes;
-	int64_t lag_us_max; /* how old the first message is that is lacked */
 };
 
 struct identity { /* who asks; anonymous until tokens exist */
@@ -148,14 +123,6 @@ int hub_history(struct hub *hub, const char *channel, size_t len,
 int hub_read(struct hub *hub, const char *channel, size_t len, uint64_t epoch,
     int64_t offset, struct buffer *scratch, struct message *ret_message);
 
-/* One channel's numbers.  -ENOENT. */
-int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
-    struct hub_channel_stats *ret_stats);
-
-/* Every consumer of a channel; fn adds and removes none. */
-void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
-    void (*fn)(struct consumer *consumer, void *arg), void *arg);
-
 /* The socket takes bytes again: visit it in the next flush.  No-op if it was
  * not blocked. */
 void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
@@ -177,12 +144,5 @@ void hub_close_intake(struct hub *hub);
 
 /* Trim by age; a bounded number of channels a call, all in turn. */
 void hub_tick(struct hub *hub, int64_t now_us);
-
-const struct hub_counts *hub_counts(const struct hub *hub);
-size_t hub_channel_count(const struct hub *hub);
-uint64_t hub_memory_bytes(const struct hub *hub);
-uint64_t hub_views_bytes(const struct hub *hub); /* all but the raw ones */
-void hub_each_channel(struct hub *hub, int64_t now_us,
-    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
 
 #endif

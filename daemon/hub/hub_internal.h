@@ -2,7 +2,7 @@
 #define DAEMON_HUB_HUB_INTERNAL_H
 
 /*
- * hub, inside: what hub.c, channel.c, consumer.c and flush.c share.
+ * hub, inside: what the files of this room share.
  *
  * Shape    A channel's consumers stand in one dense array of three parts:
  *          [0, done)      live, visited in the running pass
@@ -72,8 +72,15 @@ uint64_t hub_random(struct hub *hub);
  */
 int channel_get(struct hub *hub, const char *name, size_t len,
     struct channel **ret_channel);
+/* NULL: there is none. */
+struct channel *channel_find(
+    const struct hub *hub, const char *name, size_t len);
 void channel_free(struct channel *channel); /* without consumers */
 void channel_trim(struct hub *hub, struct channel *channel, int64_t now_us);
+
+/* consumer.c: the first message that follows, and what is told about it. */
+int64_t channel_first_for(const struct channel *channel,
+    const struct from *from, struct hub_answer *ret_answer);
 
 /* Room for one more consumer.  -ENOMEM. */
 int channel_reserve(struct channel *channel);

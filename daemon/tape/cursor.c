@@ -157,3 +157,14 @@ cursor_lag_bytes(const struct tape *tape, const struct cursor *cursor)
 	assert(from <= tape->raw.end);
 	return tape->raw.end - from;
 }
+
+int64_t
+cursor_lag_since_us(const struct tape *tape, const struct cursor *cursor)
+{
+	int64_t kept = view_kept(&tape->raw);
+	int64_t from = cursor->offset > kept ? cursor->offset : kept;
+	const struct segment *segment = view_by_offset(&tape->raw, from);
+
+	return segment_entry(segment, (uint32_t)(from - segment->offset))
+	    ->time_us;
+}

@@ -192,6 +192,27 @@ tape_memory_bytes(const struct tape *tape)
 	return tape->raw.memory_bytes;
 }
 
+/* The payloads of fragments, one behind the other. */
+static int
+gather(struct buffer *scratch, const uint8_t *data, size_t len)
+{
+	struct frame_header header;
+
+	buffer_clear(scratch);
+	for (size_t at = 0; at < len; at += (size_t)header.payload_bytes) {
+		int rc = frame_get_header(data + at, len - at, &header);
+
+		assert(rc > 0);
+		at += header.header_bytes;
+		assert(header.payload_bytes <= len - at);
+		rc = buffer_append(scratch, data + at,
+		    (size_t)header.payload_bytes, TAPE_PAYLOAD_BYTES_MAX);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
 int
 tape_message(const struct tape *tape, int64_t offset,
     struct message_meta *ret_meta, struct span *ret_frames)
@@ -211,5 +232,38 @@ tape_message(const struct tape *tape, int64_t offset,
 	ret_frames->data = segment->data + entry->begin;
 	ret_frames->len = segment_message_end(segment, index) - entry->begin;
 	assert(ret_frames->len > 0);
+	return 0;
+}
+
+int
+tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
+    struct message *ret_message)
+{
+	struct frame_header header;
+	struct message_meta meta;
+	struct span span;
+	int rc = tape_message(tape, offset, &meta, &span);
+
+	if (rc < 0)
+		return rc;
+	rc = frame_get_header(span.data, span.len, &header);
+	assert(rc > 0);
+	if (header.fin) {
+		span.data += header.header_bytes;
+		span.len -= header.header_bytes;
+	} else {
+		rc = gather(scratch, span.data, span.len);
+		if (rc < 0)
+			return rc;
+		span = (struct span){ scratch->data, scratch->len };
+	}
+	*ret_message = (struct message){
+		.epoch = tape->epoch,
+		.offset = offset,
+		.time_us = meta.time_us,
+		.kind = meta.kind,
+		.payload = span.data,
+		.len = span.len,
+	};
 	return 0;
 }

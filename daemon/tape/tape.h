@@ -17,6 +17,7 @@
  * Errors   int results: 0 or -errno, outputs untouched on failure.
  */
 
+#include "daemon/base/buffer.h"
 #include "proto/message.h"
 
 #include <stdbool.h>
@@ -83,9 +84,13 @@ int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
 int64_t tape_kept(const struct tape *tape); /* <= oldest: first in memory */
 size_t tape_memory_bytes(const struct tape *tape); /* segments, index */
 
-/* One message as it goes on the wire; -ENOENT when it is not in memory. */
-int tape_message(const struct tape *tape, int64_t offset,
-    struct message_meta *ret_meta, struct span *ret_frames);
+/*
+ * One message, but for the channel's name.  Its payload is lent until the next
+ * tape_append() or _trim(), in scratch if it has several fragments.  -ENOENT:
+ * it is not in memory; -ENOMEM.
+ */
+int tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
+    struct message *ret_message);
 
 /*
  * cursor: a consumer's place on a tape.
@@ -137,5 +142,8 @@ bool cursor_inside_message(const struct cursor *cursor);
 int64_t cursor_lag_messages(
     const struct tape *tape, const struct cursor *cursor);
 uint64_t cursor_lag_bytes(const struct tape *tape, const struct cursor *cursor);
+/* When the first message was published that it lacks; it is not at the end. */
+int64_t cursor_lag_since_us(
+    const struct tape *tape, const struct cursor *cursor);
 
 #endif

@@ -2,7 +2,7 @@
 #define DAEMON_TAPE_TAPE_INTERNAL_H
 
 /*
- * tape, inside: what tape.c and cursor.c share.
+ * tape, inside: what the files of this room share.
  *
  * Shape    kept <= oldest <= newest + 1: what is in memory begins at or before
  *          what history replays.
@@ -18,5 +18,9 @@ struct tape {
 	uint64_t oldest_segment;
 	struct view raw;
 };
+
+/* One message as it goes on the wire; -ENOENT when it is not in memory. */
+int tape_message(const struct tape *tape, int64_t offset,
+    struct message_meta *ret_meta, struct span *ret_frames);
 
 #endif

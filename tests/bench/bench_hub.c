@@ -123,7 +123,7 @@ subscribe(struct bench *bench, int consumers, enum from_kind kind)
 
 	for (int i = 0; i < consumers; i++)
 		need(hub_subscribe(bench->hub, &bench->connections[i].consumer,
-			 "ticks", 5, &from, WALL_US, &answer) == 0,
+			 "ticks", 5, VIEW_RAW, &from, WALL_US, &answer) == 0,
 		    "not subscribed");
 }
 

@@ -187,8 +187,9 @@ peers_connect(struct peers *peers, struct peer *peer, int channel,
 	struct hub_answer answer;
 
 	memset(peer, 0, sizeof(*peer));
-	assert_int_equal(hub_subscribe(peers->hub, &peer->consumer,
-			     names[channel], 1, from, PEERS_NOW_US, &answer),
+	assert_int_equal(
+	    hub_subscribe(peers->hub, &peer->consumer, names[channel], 1,
+		VIEW_RAW, from, PEERS_NOW_US, &answer),
 	    0);
 	peer->open = true;
 	peer->channel = channel;

@@ -6,7 +6,7 @@
  */
 
 #include "daemon/base/memory.h"
-#include "daemon/tape/tape.h"
+#include "daemon/tape/tape_internal.h"
 #include "proto/frame.h"
 
 #include <errno.h>
@@ -347,6 +347,25 @@ check_cursor(struct fixture *f, struct model_cursor *c)
 }
 
 static void
+check_payload(struct fixture *f, const struct model_message *m, int64_t offset)
+{
+	struct buffer scratch = { 0 };
+	struct message message;
+
+	assert_int_equal(tape_read(f->tape, offset, &scratch, &message), 0);
+	assert_int_equal(message.offset, offset);
+	assert_int_equal(message.epoch, tape_epoch(f->tape));
+	assert_int_equal(message.kind, m->meta.kind);
+	assert_int_equal(message.time_us, m->meta.time_us);
+	assert_int_equal(frame_message_bytes(message.len), m->bytes);
+	for (size_t i = 0; i < message.len; i++)
+		if (message.payload[i] !=
+		    (uint8_t)(offset - 1 + (int64_t)i * 7))
+			fail_msg("byte %zu of message %d", i, (int)offset);
+	buffer_fini(&scratch);
+}
+
+static void
 check_message(struct fixture *f, int64_t offset)
 {
 	struct message_meta meta;
@@ -364,6 +383,7 @@ check_message(struct fixture *f, int64_t offset)
 	assert_int_equal(meta.time_us, m->meta.time_us);
 	assert_int_equal(frames.len, m->bytes);
 	assert_memory_equal(frames.data, f->wire + m->place, m->bytes);
+	check_payload(f, m, offset);
 }
 
 static void

@@ -249,16 +249,16 @@ stats_tell_the_largest_lag(void **state)
 	peers_listen(f, &f->peers[0], 0);
 	for (int i = 0; i < 5; i++)
 		peers_publish(f, 0, 98); /* 100 on the wire */
-	hub_each_channel(f->hub, count_lag, &sum);
+	hub_each_channel(f->hub, PEERS_NOW_US, count_lag, &sum);
 	assert_int_equal(sum, 5 * 1000 + 500);
 	peers_connect(f, &f->peers[1], 0, &last);
 	while (peers_flush(f))
 		;
 	sum = 0;
-	hub_each_channel(f->hub, count_lag, &sum);
+	hub_each_channel(f->hub, PEERS_NOW_US, count_lag, &sum);
 	assert_int_equal(sum, 0);
 	peers_connect(f, &f->peers[2], 0, &last);
-	hub_each_channel(f->hub, count_lag, &sum);
+	hub_each_channel(f->hub, PEERS_NOW_US, count_lag, &sum);
 	assert_int_equal(sum, 3 * 1000 + 300);
 }
 
