@@ -52,6 +52,7 @@ FUZZERS = $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
 PROGRAM_SOURCES = $(shell grep -ls '^main\>' tests/lib/*.c tests/bench/*.c)
 PARTS = $(filter-out $(PROGRAM_SOURCES),$(wildcard tests/$(1)/*.c))
 HELPERS = $(patsubst %.c,$(B)/%,$(filter tests/lib/%,$(PROGRAM_SOURCES)))
+HOOKED = $(B)/tests/lab/earshotd
 BENCHES = $(patsubst %.c,$(B)/%,$(filter tests/bench/%,$(PROGRAM_SOURCES)))
 SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
 HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
@@ -59,7 +60,7 @@ objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
-TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(HOOKED)
 
 all: $(LIBRARY) $(PROGRAMS)
 
@@ -106,6 +107,10 @@ LINK = mkdir -p $(@D) && echo '  LINK  $@' && \
 	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -pthread -o $@ $(filter %.o %.a,$^)
 
 $(B)/earshotd: $(call objects,$(wildcard daemon/*.c)) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+# The test build: the same objects, and what a test can make them do.
+$(HOOKED): $(call objects,$(wildcard daemon/*.c) tests/lab/hooks.c) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
 $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)

@@ -11,6 +11,8 @@
 #include "daemon/feed/feed.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/net.h"
+#include "systemd/listen.h"
+#include "systemd/notify.h"
 
 struct daemon {
 	struct conf *conf; /* unchanged once threads run */
@@ -22,13 +24,21 @@ struct daemon {
 	struct net *net; /* the net loop's */
 	struct feeds *feeds; /* the net loop's */
 	struct net_fault fault;
+	struct listen_sockets passed; /* by systemd; unchanged, as conf is */
 
-	es_call *heartbeat;
-	uint64_t messages_out; /* at the last heartbeat */
-	es_usec heartbeat_at;
+	struct { /* heartbeat.c */
+		es_call *timer;
+		bool asking; /* the net loop owes an answer */
+		es_usec asked_at, told_at;
+		es_usec stuck_since; /* of the call that was named last */
+		uint64_t messages_out; /* when told */
+		bool ready_due; /* READY=1 is still to be told */
+		char status[NOTIFY_STATUS_BYTES_MAX]; /* as told last */
+	} heartbeat;
 
 	struct { /* drain.c */
 		bool running;
+		bool stopping_due; /* STOPPING=1 is still to be told */
 		es_usec began;
 		uint64_t consumers; /* when it began; 0: not known yet */
 		es_call *deadline, *last_resort;
@@ -48,8 +58,15 @@ int drain_exit_code(const struct daemon *daemon);
 /* The main loop has ended: no timer of the drain comes any more. */
 void drain_fini(struct daemon *daemon);
 
-/* STATUS and watchdog, as long as the net loop answers. */
+/* STOPPING=1; again later when the manager does not take it. */
+void drain_tell(struct daemon *daemon);
+
+/* STATUS and watchdog, as long as the net loop answers.  -ENOMEM. */
 int heartbeat_start(struct daemon *daemon);
+void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
 void heartbeat_stop(struct daemon *daemon);
+
+/* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
+void test_hooks(struct daemon *daemon) __attribute__((weak));
 
 #endif

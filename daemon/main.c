@@ -1,8 +1,9 @@
 /*
  * earshotd: arguments, start order, signals, and the order of the end.
  *
- * The happy path: read and check the configuration -> log writer -> two loops,
- * one executor -> on the net loop: hub, glue, listeners, feeds -> READY=1 ->
+ * The happy path: read and check the configuration -> systemd's sockets -> log
+ * writer -> two loops, one executor -> on the net loop: hub, glue, listeners,
+ * feeds -> READY=1 ->
  * the main loop runs until the drain stops it -> executors, net loop, main
  * loop, log, in that order -> exit 0.
  *
@@ -10,8 +11,11 @@
  * what cannot be started; 3 when the drain was forced (daemon/drain.c).
  */
 
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
 #include "daemon/daemon.h"
+#include "systemd/journal.h"
 #include "systemd/notify.h"
 
 #include <errno.h>
@@ -99,27 +103,36 @@ parse_arguments(int argc, char **argv)
 	return EXIT_CONFIGURATION + 1;
 }
 
+/* All are logged; the first is what the service manager shows. */
 static void
 on_fault(const char *text, void *arg)
 {
-	(void)arg;
-	log_error("%s", text);
+	struct net_fault *first = arg;
+
+	log_event(LOG_LEVEL_ERROR,
+	    &(struct log_about){ .event = EVENT_CONFIGURATION_FAULT }, "%s",
+	    text);
+	if (*first->text == '\0')
+		(void)snprintf(first->text, sizeof(first->text), "%s", text);
 }
 
 static struct conf *
 load(void)
 {
 	struct conf *conf = conf_new();
-	int files, whole;
+	struct net_fault first = { .text = "" };
+	int files = -ENOMEM, whole = -ENOMEM;
 
-	if (conf == NULL)
-		return NULL;
-	files = conf_read_files(conf, arg_conf, on_fault, NULL);
-	whole = files < 0 ? files : conf_finish(conf, on_fault, NULL);
+	if (conf != NULL)
+		files = conf_read_files(conf, arg_conf, on_fault, &first);
+	if (files >= 0)
+		whole = conf_finish(conf, on_fault, &first);
 	if (files == 0 && whole == 0)
 		return conf;
 	if (files < 0 || whole < 0)
-		log_error("configuration: out of memory");
+		on_fault("configuration: out of memory", &first);
+	if (!arg_check && !arg_limits)
+		(void)notify_errno(EINVAL, "%s", first.text);
 	conf_free(conf);
 	return NULL;
 }
@@ -165,10 +178,16 @@ on_term(int signo, const struct signalfd_siginfo *info, void *arg)
 static void
 on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 {
+	struct daemon *daemon = arg;
+
 	(void)signo;
 	(void)info;
-	(void)arg;
+	if (daemon->drain.running)
+		return; /* READY=1 would be a lie */
+	/* A manager that sent it waits for both words. */
+	(void)notify_reloading("reload: not in this version");
 	log_warn("SIGHUP: this version does not reload; restart it");
+	heartbeat_ready(daemon);
 }
 
 static void
@@ -249,6 +268,26 @@ put_feeds(struct buffer *out, void *arg)
 	return page.error;
 }
 
+/* What systemd passed goes over to the net room. */
+static int
+listen_on_net(struct daemon *daemon) LOOP_THREAD
+{
+	const struct listen_sockets *passed = &daemon->passed;
+	struct net_socket *sockets =
+	    memory_alloc((passed->count + 1) * sizeof(*sockets));
+	size_t i;
+	int error;
+
+	if (sockets == NULL)
+		return -ENOMEM;
+	for (i = 0; i < passed->count; i++)
+		sockets[i] = (struct net_socket){ passed->items[i].fd,
+			passed->items[i].name };
+	error = net_listen(daemon->net, sockets, passed->count, &daemon->fault);
+	memory_free(sockets);
+	return error;
+}
+
 /* On the net loop; what fails is told through daemon->fault. */
 static int
 open_on_net(void *arg, es_value *ret)
@@ -262,7 +301,7 @@ open_on_net(void *arg, es_value *ret)
 	    &daemon->net, &daemon->fault);
 	if (error < 0)
 		return error;
-	error = net_listen(daemon->net, &daemon->fault);
+	error = listen_on_net(daemon);
 	if (error < 0)
 		return error;
 	(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
@@ -313,6 +352,8 @@ start_threads(struct daemon *daemon)
 		    &(es_executor_opts){ .name = "sys", .threads = 2 });
 	if (error == 0)
 		error = add_signals(daemon);
+	if (error == 0 && test_hooks != NULL)
+		test_hooks(daemon);
 	if (error == 0)
 		error =
 		    es_loop_thread_start(daemon->net_loop, &daemon->net_thread);
@@ -341,21 +382,34 @@ stop_threads(struct daemon *daemon)
 }
 
 static int
+start(struct daemon *daemon)
+{
+	int error = start_threads(daemon);
+
+	if (error == 0)
+		error = run_on_net(daemon, "open", open_on_net);
+	if (error == 0)
+		error = heartbeat_start(daemon);
+	return error;
+}
+
+static int
 serve(struct daemon *daemon)
 {
-	int error;
+	int error = start(daemon);
 
-	if (start_threads(daemon) < 0 ||
-	    run_on_net(daemon, "open", open_on_net) < 0 ||
-	    heartbeat_start(daemon) < 0) {
-		log_error("%s", daemon->fault.text);
-		(void)notify_errno(EINVAL, "%s", daemon->fault.text);
+	if (error < 0) {
+		log_event(LOG_LEVEL_ERROR,
+		    &(struct log_about){ .event = EVENT_START_FAILED }, "%s",
+		    daemon->fault.text);
+		(void)notify_errno(-error, "%s", daemon->fault.text);
 		(void)stop_threads(daemon); /* it has failed already */
 		return daemon->fault.configuration ? EXIT_CONFIGURATION
 						   : EXIT_START;
 	}
-	(void)notify_ready("listening");
-	log_info("ready");
+	heartbeat_ready(daemon);
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_READY },
+	    "ready");
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
@@ -367,6 +421,14 @@ serve(struct daemon *daemon)
 	return error < 0 ? EXIT_START : drain_exit_code(daemon);
 }
 
+static void
+on_unusable_socket(const char *text, void *arg)
+{
+	(void)arg;
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_SOCKET_UNUSABLE }, "%s", text);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -376,6 +438,7 @@ main(int argc, char **argv)
 
 	if (code != 0)
 		return code - 1;
+	log_set_sink(journal_sink());
 	daemon.conf = load();
 	if (daemon.conf == NULL)
 		return EXIT_CONFIGURATION;
@@ -386,13 +449,15 @@ main(int argc, char **argv)
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_START;
 	}
 	log_set_level((enum log_level)daemon.conf->log_level);
-	if (es_signals_block(signals) < 0 || log_start() < 0) {
-		log_error("signals or log writer: cannot start");
+	if (listen_take(&daemon.passed, on_unusable_socket, NULL) < 0 ||
+	    es_signals_block(signals) < 0 || log_start() < 0) {
+		log_error("sockets, signals or log writer: cannot start");
 		conf_free(daemon.conf);
 		return EXIT_START;
 	}
 	daemon.fds_max = raise_descriptors(daemon.conf);
 	code = serve(&daemon);
+	listen_free(&daemon.passed);
 	log_info("exit %d", code);
 	log_stop(ES_S(1));
 	conf_free(daemon.conf);

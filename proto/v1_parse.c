@@ -209,7 +209,9 @@ parse_top(struct parse *parse, uint8_t *text, size_t len)
 	if (json_members_begin(&members, text, len, JSON_DEPTH_MAX + 1) < 0)
 		return no_object(parse, text, len);
 	while ((result = json_members_next(&members, &member)) == 1)
-		take_top(parse, &member);
+		/* A number that ends the text may be half of one. */
+		if (members.at < len)
+			take_top(parse, &member);
 	if (result < 0)
 		parse->failed = false; /* not JSON comes before all else */
 	if (result == -E2BIG)

@@ -131,6 +131,17 @@ conn_cut(struct conn *conn)
 	glue_kill(conn->wsi);
 }
 
+static void
+set_close_deadline(struct conn *conn)
+{
+	const int64_t left_us = conn->close_by_us - clock_now_us();
+
+	if (left_us > CLOSE_TICK_US)
+		conn_set_deadline(conn, CLOSE_TICK_US);
+	else
+		conn_set_deadline(conn, left_us > 0 ? left_us : 0);
+}
+
 /* Late with its close: go on waiting, or cut it. */
 static void
 close_tick(struct conn *conn) LOOP_THREAD
@@ -142,7 +153,7 @@ close_tick(struct conn *conn) LOOP_THREAD
 		return;
 	}
 	lws_set_timeout(conn->wsi, NO_PENDING_TIMEOUT, 0);
-	conn_set_deadline(conn, CLOSE_TICK_US);
+	set_close_deadline(conn);
 }
 
 bool
@@ -329,7 +340,7 @@ conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
 	conn->close_by_us =
 	    net->closing ? INT64_MAX
 			 : clock_now_us() + net->conf->limits.close_timeout;
-	conn_set_deadline(conn, CLOSE_TICK_US);
+	set_close_deadline(conn);
 	(void)lws_callback_on_writable(conn->wsi); /* a dead one is cut above */
 }
 

@@ -1,8 +1,12 @@
 /*
- * Our own listening sockets: bind, accept, adopt.
+ * Listening sockets, our own or passed to us (passed.c): bind, accept, adopt.
  *
  * libwebsockets could listen by itself, but accepts without CLOEXEC, cannot
  * be given systemd's sockets in 4.3, and unlinks unix paths; see daemon/lws.
+ *
+ * A socket that was passed belongs to who passed it: we accept from it and at
+ * the end close our descriptor, no more.  It is never shut down and its path
+ * never unlinked, so what connects meanwhile waits for our successor.
  *
  * What can go wrong while accepting:
  * - connections_max reached: accepted and closed at once, counted, so that
@@ -19,6 +23,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -49,7 +54,7 @@ pause_accepting(struct net *net)
 	size_t i;
 
 	net->accept_paused = true;
-	for (i = 0; i < net->conf->listener_count; i++) {
+	for (i = 0; i < net->listener_count; i++) {
 		es_watch_free(net->listeners[i].watch);
 		net->listeners[i].watch = NULL;
 	}
@@ -69,11 +74,18 @@ on_accept_retry(void *arg)
 static void
 accept_failed(struct net *net, int error) LOOP_THREAD
 {
+	if (error == EAGAIN && net->accept_failures > 0) {
+		log_info("accept: nobody waits any more, after %" PRIu64
+			 " failures",
+		    net->accept_failures);
+		net->accept_failures = 0;
+	}
 	if (error == EAGAIN || error == ECONNABORTED || error == EINTR)
 		return;
 	net->counts.accept_errors++;
-	log_warn("accept: %s; trying again in %d ms", strerror(error),
-	    (int)(ACCEPT_RETRY_US / ES_MS(1)));
+	if (net->accept_failures++ == 0)
+		log_warn("accept: %s; trying again every %d ms",
+		    strerror(error), (int)(ACCEPT_RETRY_US / ES_MS(1)));
 	if (net->accept_retry != NULL)
 		return;
 	pause_accepting(net);
@@ -161,7 +173,7 @@ listeners_resume(struct net *net)
 	if (!net->listening || net->accept_retry != NULL)
 		return;
 	net->accept_paused = false;
-	for (i = 0; i < net->conf->listener_count; i++) {
+	for (i = 0; i < net->listener_count; i++) {
 		struct listener *listener = &net->listeners[i];
 
 		if (listener->watch == NULL && listener->fd >= 0 &&
@@ -255,22 +267,14 @@ bind_ip(struct listener *listener, const char **ret_what)
 static void
 announce(const struct listener *listener)
 {
-	const char *scheme = listener->conf->tls ? "wss" : "ws";
-	struct sockaddr_storage address = { 0 };
-	socklen_t len = sizeof(address);
-	char host[64], port[8];
+	const bool ip = listener->conf->kind == CONF_ADDRESS_IP;
+	const char *scheme = listener->conf->tls ? "wss://" : "ws://";
+	char address[160];
 
-	if (listener->conf->kind == CONF_ADDRESS_UNIX) {
-		log_info("listening on %s", listener->conf->address);
-		return;
-	}
-	if (getsockname(listener->fd, (struct sockaddr *)&address, &len) < 0 ||
-	    getnameinfo((struct sockaddr *)&address, len, host, sizeof(host),
-		port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV) != 0)
-		return;
-	log_info(strchr(host, ':') ? "listening on %s://[%s]:%s"
-				   : "listening on %s://%s:%s",
-	    scheme, host, port);
+	(void)listener_address(listener->fd, address, sizeof(address));
+	log_info("%slistening on %s%s",
+	    listener->passed ? "passed to us, " : "", ip ? scheme : "",
+	    address);
 }
 
 static int
@@ -292,19 +296,20 @@ listener_open(struct listener *listener, struct net_fault *ret_fault)
 }
 
 int
-listeners_open(struct net *net, struct net_fault *ret_fault)
+listeners_open(struct net *net, const struct net_socket *sockets, size_t count,
+    struct net_fault *ret_fault)
 {
+	int error = listeners_make(net, sockets, count, ret_fault);
 	size_t i;
-	int error;
 
-	for (i = 0; i < net->conf->listener_count; i++) {
-		error = listener_open(&net->listeners[i], ret_fault);
-		if (error < 0) {
-			listeners_close(net);
-			return error;
-		}
+	for (i = 0; i < net->listener_count && error == 0; i++)
+		if (!net->listeners[i].passed)
+			error = listener_open(&net->listeners[i], ret_fault);
+	if (error < 0) {
+		listeners_close(net);
+		return error;
 	}
-	for (i = 0; i < net->conf->listener_count; i++)
+	for (i = 0; i < net->listener_count; i++)
 		announce(&net->listeners[i]);
 	net->listening = true;
 	listeners_resume(net);
@@ -322,7 +327,7 @@ listeners_close(struct net *net)
 		es_call_unref(net->accept_retry);
 		net->accept_retry = NULL;
 	}
-	for (i = 0; i < net->conf->listener_count; i++) {
+	for (i = 0; i < net->listener_count; i++) {
 		struct listener *listener = &net->listeners[i];
 
 		es_watch_free(listener->watch);

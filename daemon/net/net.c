@@ -39,15 +39,6 @@ on_gone(struct conn *conn) LOOP_THREAD
 	return 0;
 }
 
-static int
-on_peer_close(struct conn *conn) LOOP_THREAD
-{
-	conn->peer_closed = true;
-	wheel_clear(&conn->net->wheel, &conn->deadline);
-	conn_unsubscribe_all(conn);
-	return 0; /* the library answers */
-}
-
 /*
  * Whether the end came from the peer: its close or end of file, rather than a
  * timer of the library's own.
@@ -108,7 +99,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_SERVER_WRITEABLE:
 		return conn_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return on_peer_close(conn);
+		return ws_on_peer_close(conn, in, len);
 	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_CLOSED_HTTP:
 		return on_closed(conn);
@@ -227,34 +218,13 @@ open_hub(struct net *net)
 static int
 open_tables(struct net *net)
 {
-	size_t i;
-
 	net->slot_count = (uint32_t)net->conf->limits.connections_max;
 	net->slots = memory_zalloc(net->slot_count * sizeof(*net->slots));
 	net->generations =
 	    memory_zalloc(net->slot_count * sizeof(*net->generations));
-	net->listeners =
-	    memory_zalloc(net->conf->listener_count * sizeof(*net->listeners));
-	if (net->slots == NULL || net->generations == NULL ||
-	    net->listeners == NULL)
+	if (net->slots == NULL || net->generations == NULL)
 		return -ENOMEM;
-	for (i = 0; i < net->conf->listener_count; i++) {
-		net->listeners[i].net = net;
-		net->listeners[i].conf = &net->conf->listeners[i];
-		net->listeners[i].fd = -1;
-	}
 	return 0;
-}
-
-static void
-bind_vhosts(struct net *net)
-{
-	size_t i;
-
-	for (i = 0; i < net->conf->listener_count; i++)
-		net->listeners[i].vhost = net->listeners[i].conf->tls
-					      ? net->vhost_tls
-					      : net->vhost_plain;
 }
 
 static int
@@ -280,8 +250,6 @@ open_parts(
 	if (error == 0)
 		error = es_call_later(net->loop, TICK_US, "retention",
 		    on_second, net, NULL, &net->tick);
-	if (error == 0)
-		bind_vhosts(net);
 	return error;
 }
 
@@ -311,9 +279,10 @@ net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
 }
 
 int
-net_listen(struct net *net, struct net_fault *ret_fault)
+net_listen(struct net *net, const struct net_socket *sockets, size_t count,
+    struct net_fault *ret_fault)
 {
-	return listeners_open(net, ret_fault);
+	return listeners_open(net, sockets, count, ret_fault);
 }
 
 static void
@@ -336,8 +305,7 @@ net_close(struct net *net)
 		log_debug("the loop closed before its hooks were taken off");
 	cancel(&net->tick);
 	cancel(&net->drain.tick);
-	if (net->listeners != NULL)
-		listeners_close(net);
+	listeners_close(net);
 	glue_close(net->glue); /* frees every connection */
 	assert(net->conn_count == 0);
 	hub_free(net->hub);

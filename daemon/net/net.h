@@ -47,8 +47,20 @@ struct net_drained {
 int net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
     struct net **ret_net, struct net_fault *ret_fault) LOOP_THREAD;
 
-/* Binds every listener and accepts.  -errno of the first that fails. */
-int net_listen(struct net *net, struct net_fault *ret_fault) LOOP_THREAD;
+/* A listening stream socket that somebody else made and keeps. */
+struct net_socket {
+	int fd; /* non-blocking, close-on-exec */
+	const char *name; /* "" where it has none */
+};
+
+/*
+ * Accepts on every listener: on the sockets passed for it, by name or by
+ * address, or on one it binds.  The sockets are the room's from now on, also
+ * when it fails.  -errno of the first that fails; -EINVAL: a socket of a
+ * listener's name is of another kind than its address.
+ */
+int net_listen(struct net *net, const struct net_socket *sockets, size_t count,
+    struct net_fault *ret_fault) LOOP_THREAD;
 
 /* Every connection is gone when it returns.  NULL: no-op. */
 void net_close(struct net *net) LOOP_THREAD;

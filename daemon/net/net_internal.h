@@ -22,6 +22,7 @@ struct listener {
 	struct lws_vhost *vhost;
 	es_watch *watch;
 	int fd;
+	bool passed; /* somebody else's socket: never unlinked */
 	bool unlink_path;
 };
 
@@ -29,6 +30,7 @@ struct net_counts {
 	uint64_t accepted, closed, upgrades, requests;
 	uint64_t refused_connections, refused_heads, refused_intake;
 	uint64_t refused_origin, refused_requests, refused_bodies;
+	uint64_t refused_message_bytes, refused_text; /* of WebSockets */
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
@@ -42,9 +44,11 @@ struct net {
 	struct glue *glue;
 	struct hub *hub;
 	struct lws_vhost *vhost_plain, *vhost_tls;
-	struct listener *listeners;
+	struct listener *listeners; /* NULL until listeners_make() */
+	size_t listener_count;
 	bool listening, accept_paused, closing;
 	es_call *accept_retry, *tick;
+	uint64_t accept_failures; /* in a row; 0: all is well */
 
 	struct list conns;
 	struct list out_waiting; /* connections with something in out */
@@ -74,9 +78,15 @@ struct net {
 };
 
 /* listener.c */
-int listeners_open(struct net *net, struct net_fault *ret_fault) LOOP_THREAD;
+int listeners_open(struct net *net, const struct net_socket *sockets,
+    size_t count, struct net_fault *ret_fault) LOOP_THREAD;
 void listeners_close(struct net *net) LOOP_THREAD;
 void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
+
+/* passed.c */
+int listeners_make(struct net *net, const struct net_socket *sockets,
+    size_t count, struct net_fault *ret_fault);
+const char *listener_address(int fd, char *out, size_t out_size);
 
 /* tls.c */
 int tls_check(const struct conf *conf, struct net_fault *ret_fault);
@@ -90,6 +100,9 @@ int ws_on_headers(
     struct conn *conn, struct lws_process_html_args *args) LOOP_THREAD;
 int ws_on_established(struct conn *conn) LOOP_THREAD;
 int ws_on_receive(struct conn *conn, void *data, size_t len) LOOP_THREAD;
+/* != 0: hang up; else the library answers the peer's close. */
+int ws_on_peer_close(
+    struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
 int ws_ping(struct conn *conn);
 int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
 int v1_begin(struct conn *conn) LOOP_THREAD;

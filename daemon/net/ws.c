@@ -16,6 +16,7 @@
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/deflate.h"
+#include "proto/frame.h"
 #include "proto/v1.h"
 
 #include <assert.h>
@@ -203,11 +204,13 @@ message_check(
 
 	if (conn->message.len + len + lws_remaining_packet_payload(conn->wsi) >
 	    max) {
+		conn->net->counts.refused_message_bytes++;
 		no_room(conn, -EMSGSIZE);
 		return false;
 	}
 	if (conn->message_text && (!utf8_feed(&conn->utf8, data, len) ||
 				      (final && !utf8_complete(&conn->utf8)))) {
+		conn->net->counts.refused_text++;
 		conn_close(conn, 1007, "text is not UTF-8");
 		return false;
 	}
@@ -256,6 +259,34 @@ ws_on_receive(struct conn *conn, void *data, size_t len)
 	conn->endpoint->message(
 	    conn, conn->message_text, conn->message.data, conn->message.len);
 	conn_drop(conn, &conn->message);
+	return 0;
+}
+
+/* The library would send back what RFC 6455 section 5.5.1 forbids. */
+static int
+answer_bad_close(struct conn *conn, uint16_t code) LOOP_THREAD
+{
+	uint8_t frame[4];
+	bool blocked;
+	const size_t len = frame_put_header(frame, true, 0, FRAME_CLOSE, 2);
+
+	assert(len == 2);
+	frame[2] = (uint8_t)(code >> 8);
+	frame[3] = (uint8_t)code;
+	(void)glue_write(conn->wsi, frame, sizeof(frame), &blocked); /* last */
+	return -1;
+}
+
+int
+ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
+{
+	conn->peer_closed = true;
+	wheel_clear(&conn->net->wheel, &conn->deadline);
+	conn_unsubscribe_all(conn);
+	if (len == 1)
+		return answer_bad_close(conn, 1002);
+	if (len > 2 && !utf8_valid(payload + 2, len - 2))
+		return answer_bad_close(conn, 1007);
 	return 0;
 }
 

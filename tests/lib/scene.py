@@ -452,6 +452,13 @@ class Raw:
     def send(self, data):
         self.sock.sendall(data)
 
+    def end(self):
+        """Say that nothing more comes; the other side may have ended it."""
+        try:
+            self.sock.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
     def more(self):
         """Wait for bytes; False at the end of file, a reset included."""
         if self.eof:
@@ -679,4 +686,10 @@ class WebSocket(Raw):
 def closed_by(payload):
     if not payload:
         return Closed(1005, "")
-    return Closed(struct.unpack(">H", payload[:2])[0], payload[2:].decode())
+    if len(payload) == 1:
+        raise Failure(f"a close frame with half a code: {payload}")
+    try:
+        reason = payload[2:].decode()
+    except UnicodeDecodeError as bad:
+        raise Failure(f"a close frame, not UTF-8: {payload}") from bad
+    return Closed(struct.unpack(">H", payload[:2])[0], reason)

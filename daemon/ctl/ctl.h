@@ -1,0 +1,49 @@
+#ifndef DAEMON_CTL_CTL_H
+#define DAEMON_CTL_CTL_H
+
+/*
+ * ctl: the `earshot` command line; what its commands share.
+ *
+ * Life      main() reads the options -> pub_run() or sub_run() -> exit code.
+ * Errors    Messages go to stderr; exit codes are CTL_*, as in earshot.1.
+ */
+
+#include "daemon/lws/outbound.h"
+#include "proto/url.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CTL_OK 0
+#define CTL_FAILED 1
+#define CTL_USAGE 2
+
+#define CTL_URL_DEFAULT "ws://127.0.0.1:8080"
+#define CTL_CHANNELS_MAX 1000 /* of one `sub` */
+#define CTL_TEXT_MAX 512 /* of a server's words in a message */
+
+/* Attempts in a row that may fail after the first, before any succeeded. */
+#define CTL_RETRIES_DEFAULT 5
+
+struct ctl_options {
+	const char *url_text;
+	struct url url;
+	struct outbound_options trust;
+	int64_t retries; /* -1: not given */
+	int verbosity; /* 1: states; 2: the debug log too */
+	const char *const *channels;
+	size_t channel_count;
+	bool whole, binary; /* pub */
+	const char *from; /* sub; NULL: live */
+	int64_t count; /* sub; 0: for ever */
+	bool json; /* sub */
+};
+
+int pub_run(const struct ctl_options *options);
+int sub_run(const struct ctl_options *options);
+
+/* A line on stderr, "earshot: " before it. */
+void ctl_say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+#endif
