@@ -25,7 +25,7 @@
 #include <string.h>
 
 #define SLICE_BYTES (64 * 1024)
-#define CHUNK_HEAD_BYTES 10 /* "%08zx\r\n" */
+#define CHUNK_HEAD_BYTES 10 /* "%08x\r\n" */
 #define LIMIT_DEFAULT 100
 #define LIST_BYTES_MAX (64 * (size_t)LIMITS_MIB)
 
@@ -169,7 +169,8 @@ chunk_end(const struct history *history, bool last, struct buffer *out)
 	if (len == 0) /* an empty chunk would end the answer */
 		buffer_clear(out);
 	else {
-		(void)snprintf(head, sizeof(head), "%08zx\r\n", len);
+		assert(len <= UINT32_MAX);
+		(void)snprintf(head, sizeof(head), "%08x\r\n", (unsigned)len);
 		memcpy(out->data, head, CHUNK_HEAD_BYTES);
 		if (buffer_append(out, "\r\n", 2, SIZE_MAX / 2) < 0)
 			return -ENOMEM;
