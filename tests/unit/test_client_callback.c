@@ -107,6 +107,7 @@ send_and_close(struct client_test *test)
 	struct client *client = test->client;
 	char big[2000];
 
+	es_loop_assert(test->rig.loop);
 	memset(big, 'x', sizeof(big));
 	assert_int_equal(client_send(client, CLIENT_TEXT, "one", 3), 0);
 	assert_int_equal(client_send(client, CLIENT_BINARY, "\xfe", 1), 0);
@@ -141,6 +142,7 @@ fill_queue(struct client_test *test)
 {
 	int result, sent = 0;
 
+	es_loop_assert(test->rig.loop);
 	while ((result = client_send(
 		    test->client, CLIENT_TEXT, "0123456789", 10)) == 0)
 		sent++;
@@ -151,6 +153,7 @@ fill_queue(struct client_test *test)
 static void
 close_at_room(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	if (test->rooms == 1)
 		fill_queue(test);
 	else
@@ -184,6 +187,7 @@ opens_and_ignores(struct peer *peer, void *arg)
 static void
 close_at_once(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	client_close(test->client, 1000, "bye");
 }
 
@@ -302,6 +306,7 @@ on_resume(void *arg)
 {
 	struct client_test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	assert_int_equal(test->messages, 0);
 	client_resume(test->client);
 }
@@ -309,6 +314,7 @@ on_resume(void *arg)
 static void
 pause_for_a_while(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	client_pause(test->client);
 	assert_int_equal(es_call_later(test->rig.loop, ES_MS(50), "test",
 			     on_resume, test, NULL, NULL),
