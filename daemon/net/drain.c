@@ -175,10 +175,26 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	    &blocked); /* where it fails nobody is left to be told */
 }
 
+/* The channel, or how many, for the log. */
+static const char *
+put_what(const struct conn *conn, char *out, size_t out_size)
+{
+	if (conn->subscription_count == 1 &&
+	    conn->first.consumer.channel != NULL)
+		(void)snprintf(out, out_size, "channel=%s",
+		    hub_consumer_channel(&conn->first.consumer));
+	else
+		(void)snprintf(
+		    out, out_size, "channels=%u", conn->subscription_count);
+	return out;
+}
+
 /* What was written counts; what the kernel still has is the peer's to read. */
 void
 net_force(struct net *net)
 {
+	char what[16 + CHANNEL_NAME_MAX];
+
 	net->drain.forced = true;
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
@@ -187,10 +203,10 @@ net_force(struct net *net)
 		if (conn->cut)
 			continue;
 		if (conn_is_stream(conn))
-			log_info("conn=%u.%u endpoint=%s cut, lacks %" PRId64
+			log_info("conn=%u.%u %s cut, lacks %" PRId64
 				 " messages%s",
-			    conn->slot, conn->generation, conn->endpoint->name,
-			    conn_lag(conn),
+			    conn->slot, conn->generation,
+			    put_what(conn, what, sizeof(what)), conn_lag(conn),
 			    conn->close_sent ? ", did not answer the close"
 					     : "");
 		say_goodbye(conn);

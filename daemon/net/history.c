@@ -106,6 +106,9 @@ find(struct conn *conn, const char *channel,
 		return http_error(
 		    conn, 404, "no_channel", "no message has been published");
 	assert(error == 0); /* the name has been checked */
+	if (limit == conn->net->conf->limits.history_limit_max &&
+	    ret_history->last - ret_history->first + 1 >= limit)
+		conn->net->counts.history_limited++;
 	return 0;
 }
 

@@ -33,6 +33,8 @@ on_gone(struct conn *conn) LOOP_THREAD
 	struct net *net = conn->net;
 
 	net->counts.closed++;
+	if (conn->state == CONN_HANDSHAKE && !conn->cut)
+		net->counts.broken_heads++;
 	drain_conn_gone(conn);
 	conn_free(conn);
 	listeners_resume(net);
