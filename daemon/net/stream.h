@@ -33,6 +33,8 @@ struct endpoint {
 	void (*open)(struct conn *conn);
 	/* A message begins to arrive: false, it was refused.  NULL: none may. */
 	bool (*begin)(struct conn *conn);
+	/* The longest message that may arrive; NULL: message_bytes_max. */
+	size_t (*message_bytes_max)(const struct conn *conn);
 	/* It is whole, text is UTF-8, and data may be written on. */
 	void (*message)(
 	    struct conn *conn, bool text, uint8_t *data, size_t len);

@@ -72,26 +72,31 @@ find(struct conn *conn, const char *channel, size_t len)
 static const struct {
 	int error;
 	enum v1_error code;
-	const char *text;
+	const char *text; /* after the command's name */
 } errors[] = {
-	{ -EINVAL, V1_ERROR_BAD_CHANNEL, "channel: not a name" },
-	{ -EMSGSIZE, V1_ERROR_TOO_LARGE, "message over message_bytes_max" },
-	{ -ENFILE, V1_ERROR_TOO_MANY_CHANNELS, "channels_max is reached" },
-	{ -ENOBUFS, V1_ERROR_NO_ROOM, "a memory limit is reached" },
-	{ -ESHUTDOWN, V1_ERROR_CLOSING, "the server is closing" },
-	{ -ENOMEM, V1_ERROR_NO_MEMORY, "out of memory" },
+	{ -EINVAL, V1_ERROR_BAD_CHANNEL, ".channel: not a name" },
+	{ -EMSGSIZE, V1_ERROR_TOO_LARGE, ": message_bytes_max is reached" },
+	{ -ENFILE, V1_ERROR_TOO_MANY_CHANNELS, ": channels_max is reached" },
+	{ -ENOBUFS, V1_ERROR_NO_ROOM, ": a memory limit is reached" },
+	{ -ESHUTDOWN, V1_ERROR_CLOSING, ": the server is closing" },
+	{ -ENOMEM, V1_ERROR_NO_MEMORY, ": out of memory" },
 };
 
 static void
-reply_hub_error(struct conn *conn, int64_t id, int error) LOOP_THREAD
+reply_hub_error(
+    struct conn *conn, const struct v1_command *command, int error) LOOP_THREAD
 {
 	const size_t n = sizeof(errors) / sizeof(*errors);
+	char text[V1_FAULT_TEXT_MAX];
 	size_t i;
 
 	for (i = 0; i < n - 1; i++)
 		if (errors[i].error == error)
 			break;
-	reply_error(conn, id, errors[i].code, errors[i].text);
+	(void)snprintf(text, sizeof(text), "%s%s",
+	    command->kind == V1_SUBSCRIBE ? "subscribe" : "publish",
+	    errors[i].text);
+	reply_error(conn, command->id, errors[i].code, text);
 }
 
 static void
@@ -114,7 +119,7 @@ subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 
 	subscription = memory_zalloc(sizeof(*subscription));
 	if (subscription == NULL) {
-		reply_hub_error(conn, command->id, -ENOMEM);
+		reply_hub_error(conn, command, -ENOMEM);
 		return;
 	}
 	error = hub_subscribe(conn->net->hub, &subscription->consumer,
@@ -122,7 +127,7 @@ subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	    &command->from, clock_wall_us(), &answer);
 	if (error < 0) {
 		memory_free(subscription);
-		reply_hub_error(conn, command->id, error);
+		reply_hub_error(conn, command, error);
 		return;
 	}
 	conn_subscribed(conn, subscription);
@@ -140,15 +145,15 @@ on_subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	if (!hub_may(net->hub, &conn->who, CONF_SUBSCRIBE, command->channel,
 		command->channel_len))
 		reply_error(conn, command->id, V1_ERROR_NOT_ALLOWED,
-		    "subscribing is not allowed");
+		    "subscribe.channel: not allowed");
 	else if (find(conn, command->channel, command->channel_len) != NULL)
 		reply_error(conn, command->id, V1_ERROR_ALREADY_SUBSCRIBED,
-		    "channel: subscribed already");
+		    "subscribe.channel: subscribed already");
 	else if (conn->subscription_count >=
 		 net->conf->limits.subscriptions_max) {
 		net->counts.refused_subscriptions++;
 		reply_error(conn, command->id, V1_ERROR_TOO_MANY_SUBSCRIPTIONS,
-		    "subscriptions_max is reached");
+		    "subscribe: subscriptions_max is reached");
 	} else
 		subscribe(conn, command);
 }
@@ -175,7 +180,7 @@ on_unsubscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 
 	if (subscription == NULL || subscription->leaving) {
 		reply_error(conn, command->id, V1_ERROR_NOT_SUBSCRIBED,
-		    "channel: not subscribed");
+		    "unsubscribe.channel: not subscribed");
 		return;
 	}
 	if (conn->writing == subscription && conn_inside_message(conn)) {
@@ -215,14 +220,14 @@ on_publish(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	if (!hub_may(conn->net->hub, &conn->who, CONF_PUBLISH, command->channel,
 		command->channel_len)) {
 		reply_error(conn, command->id, V1_ERROR_NOT_ALLOWED,
-		    "publishing is not allowed");
+		    "publish.channel: not allowed");
 		return;
 	}
 	offset =
 	    hub_publish(conn->net->hub, command->channel, command->channel_len,
 		HUB_OUTSIDE, &message, clock_wall_us(), &position);
 	if (offset < 0) {
-		reply_hub_error(conn, command->id, (int)offset);
+		reply_hub_error(conn, command, (int)offset);
 		return;
 	}
 	REPLY(conn,
@@ -260,6 +265,14 @@ on_begin(struct conn *conn)
 {
 	(void)conn;
 	return true;
+}
+
+/* The payload, and what a command has around it. */
+static size_t
+command_bytes_max(const struct conn *conn)
+{
+	return V1_COMMAND_BYTES_MAX(
+	    (size_t)conn->net->conf->limits.message_bytes_max);
 }
 
 static void
@@ -327,6 +340,7 @@ static const struct endpoint v1_endpoint = {
 	.view_deflated = VIEW_V1_DEFLATED,
 	.open = on_open,
 	.begin = on_begin,
+	.message_bytes_max = command_bytes_max,
 	.message = on_message,
 	.overrun = on_overrun,
 	.write = glue_write,

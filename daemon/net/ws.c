@@ -185,6 +185,14 @@ ws_on_established(struct conn *conn)
 	return 0; /* the flush after this batch begins to write */
 }
 
+static size_t
+message_bytes_max(const struct conn *conn)
+{
+	if (conn->endpoint->message_bytes_max != NULL)
+		return conn->endpoint->message_bytes_max(conn);
+	return (size_t)conn->net->conf->limits.message_bytes_max;
+}
+
 static void
 no_room(struct conn *conn, int error) LOOP_THREAD
 {
@@ -199,8 +207,7 @@ static bool
 message_check(
     struct conn *conn, const void *data, size_t len, bool final) LOOP_THREAD
 {
-	const uint64_t max =
-	    (uint64_t)conn->net->conf->limits.message_bytes_max;
+	const uint64_t max = message_bytes_max(conn);
 
 	if (conn->message.len + len + lws_remaining_packet_payload(conn->wsi) >
 	    max) {
@@ -247,8 +254,8 @@ ws_on_receive(struct conn *conn, void *data, size_t len)
 		conn->endpoint->message(conn, conn->message_text, data, len);
 		return 0;
 	}
-	error = conn_take(conn, &conn->message, data, len,
-	    (size_t)conn->net->conf->limits.message_bytes_max);
+	error =
+	    conn_take(conn, &conn->message, data, len, message_bytes_max(conn));
 	if (error < 0) {
 		no_room(conn, error);
 		return 0;
