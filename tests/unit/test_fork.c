@@ -2,7 +2,7 @@
  * After fork(): invariants P1 to P3.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
