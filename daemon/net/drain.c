@@ -226,7 +226,8 @@ net_force(struct net *net)
 
 /*
  * Called once for each connection that goes, before it is freed.  Delivered
- * is what answered our close, or left of its own accord; lost is what broke.
+ * is what answered our close, or left of its own accord (an event stream has
+ * no answer: that it was ended is all); lost is what broke.
  */
 void
 drain_conn_gone(struct conn *conn)
@@ -237,7 +238,9 @@ drain_conn_gone(struct conn *conn)
 		return;
 	if (conn->forced)
 		result->forced++;
-	else if (conn->peer_closed || (conn->close_sent && conn->peer_ended))
+	else if (conn->peer_closed ||
+		 (conn->close_sent &&
+		     (conn->peer_ended || conn->state == CONN_SSE)))
 		result->delivered++;
 	else
 		result->lost++;
