@@ -257,7 +257,8 @@ flush_both(
 	flush_line(hub, pending, last, &half);
 	budget->visits += half.visits;
 	budget->bytes += half.bytes;
-	budget->build += half.build;
+	if (half.build > 0) /* overdrawn by a message is not the other's debt */
+		budget->build += half.build;
 	flush_line(hub, !pending, last, budget);
 }
 

@@ -18,10 +18,19 @@ next(uint64_t *state)
 	return *state >> 33;
 }
 
+#define WORD(text)                                                             \
+	{                                                                      \
+		text, sizeof(text) - 1                                         \
+	}
+
 /* What may stand in a text; no piece of it is cut. */
-static const char *const words[] = { "x", "\"", "\\", "\n", "\r", "\r\n", "\t",
-	"\x01", "\x7f", "{\"a\":1.10}", "\xc3\xa4", "\xe2\x82\xac",
-	"\xf0\x9f\x91\x82", " ", "data: ", "\n\n" };
+static const struct word {
+	const char *text;
+	size_t len;
+} words[] = { WORD("x"), WORD("\""), WORD("\\"), WORD("\n"), WORD("\r"),
+	WORD("\r\n"), WORD("\t"), WORD("\x01"), WORD("\x7f"),
+	WORD("{\"a\":1.10}"), WORD("\xc3\xa4"), WORD("\xe2\x82\xac"),
+	WORD("\xf0\x9f\x91\x82"), WORD(" "), WORD("data: "), WORD("\n\n") };
 
 static void
 put_text(uint8_t *at, uint8_t *end, uint64_t *state)
@@ -39,12 +48,11 @@ put_text(uint8_t *at, uint8_t *end, uint64_t *state)
 		for (; style == 1 && run > 0; run--)
 			*at++ = (uint8_t)(' ' + next(state) % 95);
 		for (; style == 2 && run > 0 && at < end; run--) {
-			const char *word = words[next(state) % 16];
-			size_t len = strlen(word);
+			const struct word *word = &words[next(state) % 16];
 
-			if (len <= (size_t)(end - at)) {
-				memcpy(at, word, len);
-				at += len;
+			if (word->len <= (size_t)(end - at)) {
+				memcpy(at, word->text, word->len);
+				at += word->len;
 			}
 		}
 	}

@@ -40,13 +40,20 @@ expect(struct peers *peers, int channel, int64_t offset, bool lines)
 	    peers->expected_offset != offset) {
 		payload_make(&peers->expected, message->kind, names[channel],
 		    offset, message->len);
-		payload_make(&peers->expected_lines, message->kind,
-		    names[channel], offset, message->len);
-		payload_lines(&peers->expected_lines);
+		buffer_clear(&peers->expected_lines);
 		peers->expected_channel = channel;
 		peers->expected_offset = offset;
 	}
-	return lines ? &peers->expected_lines : &peers->expected;
+	if (!lines)
+		return &peers->expected;
+	if (peers->expected_lines.len == 0) {
+		assert_int_equal(
+		    buffer_append(&peers->expected_lines, peers->expected.data,
+			message->len, PEERS_MESSAGE_MAX),
+		    0);
+		payload_lines(&peers->expected_lines);
+	}
+	return &peers->expected_lines;
 }
 
 struct receiving {
