@@ -68,7 +68,14 @@ static struct lws_vhost *
 vhost_open(struct net *net, const char *name,
     const struct lws_protocols *protocols, bool tls)
 {
+	/* It inflates what comes; what goes out is compressed by us. */
+	static const struct lws_extension extensions[] = {
+		{ "permessage-deflate", lws_extension_callback_pm_deflate,
+		    "permessage-deflate" },
+		{ 0 },
+	};
 	struct lws_context_creation_info info = {
+		.extensions = extensions,
 		.port = CONTEXT_PORT_NO_LISTEN_SERVER,
 		.vhost_name = name,
 		.protocols = protocols,
