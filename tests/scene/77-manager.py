@@ -173,8 +173,9 @@ def scene_another_s_watchdog():
         manager.wait("READY")
         consumer = daemon.ws("a")
         manager.wait("STATUS", "1 consumer .*")
-        scene.equal(manager.count("WATCHDOG"), 0, "WATCHDOG_PID is not ours")
         consumer.close()
+        manager.wait("STATUS", "0 consumers .*")
+        scene.equal(manager.count("WATCHDOG"), 0, "WATCHDOG_PID is not ours")
 
 
 def hooked(manager, watchdog_s, block_ms=0):
