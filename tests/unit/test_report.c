@@ -198,12 +198,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: its child dies, and must not inherit threads' stacks. */
+		cmocka_unit_test(
+		    D5_misuse_aborts_in_debugging_and_frees_overwrite),
 		cmocka_unit_test(D1_D2_a_slow_call_is_reported_by_name),
 		cmocka_unit_test(never_slow_reports_nothing),
 		cmocka_unit_test(D3_a_stuck_call_is_seen_while_it_is_stuck),
 		cmocka_unit_test(D4_without_a_handler_it_goes_to_the_log),
-		cmocka_unit_test(
-		    D5_misuse_aborts_in_debugging_and_frees_overwrite),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
