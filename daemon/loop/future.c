@@ -437,11 +437,12 @@ int
 es_future_add_done_callback(
     es_future *f, es_loop *where, es_done_fn fn, void *arg, es_drop drop)
 {
-	es_loop *loop = where ? where : f->home;
 	struct done_callback *done;
+	es_loop *loop;
 	int r;
 
 	assert(f && fn);
+	loop = where ? where : f->home;
 	if (!loop)
 		return -EINVAL;
 	if (future_forked(f) || loop_forked(loop))

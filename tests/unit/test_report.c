@@ -198,7 +198,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		/* First: its child dies, and must not inherit threads' stacks. */
+		/* First: its child dies, with no threads' stacks yet. */
 		cmocka_unit_test(
 		    D5_misuse_aborts_in_debugging_and_frees_overwrite),
 		cmocka_unit_test(D1_D2_a_slow_call_is_reported_by_name),
