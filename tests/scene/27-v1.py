@@ -37,7 +37,7 @@ def scene_faulty_commands():
         for text, code, word in (
                 ("", "bad_json", ""), ("{", "bad_json", ""),
                 ("[]", "bad_command", ""), ('"x"', "bad_command", ""),
-                ('{"id":1}', "bad_command", "command"),
+                ('{"id":1}', "bad_command", "publish"),
                 ('{"ping":{}}', "bad_id", "id"),
                 ('{"id":"1","ping":{}}', "bad_id", "id"),
                 ('{"id":-1,"ping":{}}', "bad_id", "id"),
