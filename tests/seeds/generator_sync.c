@@ -187,11 +187,13 @@ failure_is_told(es_loop *loop)
 	ES_SCOPED_RX *rx = open_gen(loop, gen_that_fails, NULL);
 	es_value v;
 	int64_t i;
+	int r;
 
 	(void)must(es_next(rx, ES_FOREVER, &v), "first");
 	i = v.i;
-	say("failing after one: %lld, then %s: %s", (long long)i,
-	    strerror(-es_next(rx, ES_FOREVER, &v)), es_rx_error(rx));
+	r = es_next(rx, ES_FOREVER, &v);
+	say("failing after one: %lld, then %s: %s", (long long)i, strerror(-r),
+	    es_rx_error(rx));
 }
 
 /* Late: not before it is told. */
