@@ -174,7 +174,7 @@ static void
 do_start(struct rig *rig)
 {
 	const struct from from = { .kind = FROM_LIVE };
-	const char *channel = rig->commands[0].channel;
+	const char *channel = rig->commands[0].feed.channel;
 	struct hub_answer answer;
 
 	es_loop_assert(rig->net);
@@ -202,7 +202,7 @@ take_stats(const struct feed_stats *stats, void *arg)
 	size_t n;
 
 	for (n = 0; n < rig->conf->command_count; n++) {
-		if (strcmp(stats->name, rig->commands[n].name) != 0)
+		if (strcmp(stats->name, rig->commands[n].feed.name) != 0)
 			continue;
 		rig->stats[n] = *stats;
 		rig->errors[n][0] = '\0';
@@ -321,8 +321,8 @@ rig_free(struct rig *rig)
 	reap_children();
 	hub_free(rig->hub);
 	for (i = 0; i < rig->conf->command_count; i++) {
-		free(rig->commands[i].name);
-		free(rig->commands[i].channel);
+		free(rig->commands[i].feed.name);
+		free(rig->commands[i].feed.channel);
 		for (j = 0; j < rig->commands[i].exec.count; j++)
 			free(rig->args[i][j]);
 	}
