@@ -16,6 +16,7 @@
  *   deadline the process ends with 3, logged; nothing here waits for ever.
  */
 
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/daemon.h"
 #include "systemd/notify.h"
@@ -35,8 +36,9 @@ on_drained(void *arg)
 	struct daemon *daemon = arg;
 	const struct net_drained *result = &daemon->drain.result;
 
-	log_info("drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
-		 " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_DRAINED },
+	    "drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
+	    " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
 	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
 	    result->delivered, result->forced, result->lost,
 	    result->messages_undelivered);
@@ -98,7 +100,9 @@ on_deadline(void *arg)
 {
 	struct daemon *daemon = arg;
 
-	log_warn("drain timeout: what is left is cut");
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
+	    "drain timeout: what is left is cut");
 	force(daemon);
 }
 
@@ -106,7 +110,9 @@ static void
 on_last_resort(void *arg)
 {
 	(void)arg;
-	log_error("the net loop does not answer; ending without it");
+	log_event(LOG_LEVEL_ERROR,
+	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
+	    "the net loop does not answer; ending without it");
 	log_stop(ES_S(1));
 	_exit(EXIT_FORCED);
 }
@@ -132,6 +138,7 @@ drain_tell(struct daemon *daemon)
 			     daemon->conf->drain_timeout_us -
 			     es_loop_time(daemon->main_loop);
 
+	*daemon->heartbeat.status = '\0'; /* it is not what was told last */
 	daemon->drain.stopping_due =
 	    notify_stopping((left > 0 ? left : 0) + 2 * LAST_RESORT_US,
 		"draining") == -EAGAIN;
@@ -146,14 +153,18 @@ drain_on_signal(struct daemon *daemon)
 		daemon->drain.running = true;
 		daemon->drain.began = now;
 		drain_tell(daemon);
-		log_info("draining, at most %" PRId64 " s",
+		log_event(LOG_LEVEL_INFO,
+		    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
+		    "draining, at most %" PRId64 " s",
 		    daemon->conf->drain_timeout_us / ES_S(1));
 		arm(daemon);
 		if (es_call_soon(daemon->net_loop, "drain", begin_on_net,
 			daemon, NULL, NULL) < 0)
 			es_loop_stop(daemon->main_loop);
 	} else if (now - daemon->drain.began >= HURRY_AFTER_US) {
-		log_warn("second signal: what is left is cut");
+		log_event(LOG_LEVEL_WARN,
+		    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
+		    "second signal: what is left is cut");
 		force(daemon);
 	}
 }

@@ -18,6 +18,7 @@
  * blocked, STATUS says so.
  */
 
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/daemon.h"
@@ -212,7 +213,9 @@ look_at_net_loop(struct daemon *daemon)
 	    stats.busy_with, (now - stats.busy_since) / ES_MS(1));
 	tell_status(daemon, text);
 	if (daemon->heartbeat.stuck_since != stats.busy_since)
-		log_error("the net loop is %s", text);
+		log_event(LOG_LEVEL_ERROR,
+		    &(struct log_about){ .event = EVENT_LOOP_STUCK },
+		    "the net loop is %s", text);
 	daemon->heartbeat.stuck_since = stats.busy_since;
 }
 
@@ -256,6 +259,7 @@ heartbeat_ready(struct daemon *daemon)
 {
 	const int told = notify_ready("listening");
 
+	*daemon->heartbeat.status = '\0'; /* it is not what was told last */
 	daemon->heartbeat.ready_due = told == -EAGAIN;
 	if (told < 0 && told != -EAGAIN)
 		log_warn("NOTIFY_SOCKET=%s: %s; the service manager is not "

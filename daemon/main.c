@@ -11,9 +11,11 @@
  * what cannot be started; 3 when the drain was forced (daemon/drain.c).
  */
 
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/daemon.h"
+#include "systemd/journal.h"
 #include "systemd/notify.h"
 
 #include <errno.h>
@@ -107,7 +109,9 @@ on_fault(const char *text, void *arg)
 {
 	struct net_fault *first = arg;
 
-	log_error("%s", text);
+	log_event(LOG_LEVEL_ERROR,
+	    &(struct log_about){ .event = EVENT_CONFIGURATION_FAULT }, "%s",
+	    text);
 	if (*first->text == '\0')
 		(void)snprintf(first->text, sizeof(first->text), "%s", text);
 }
@@ -174,10 +178,16 @@ on_term(int signo, const struct signalfd_siginfo *info, void *arg)
 static void
 on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 {
+	struct daemon *daemon = arg;
+
 	(void)signo;
 	(void)info;
-	(void)arg;
+	if (daemon->drain.running)
+		return; /* READY=1 would be a lie */
+	/* A manager that sent it waits for both words. */
+	(void)notify_reloading("reload: not in this version");
 	log_warn("SIGHUP: this version does not reload; restart it");
+	heartbeat_ready(daemon);
 }
 
 static void
@@ -389,14 +399,17 @@ serve(struct daemon *daemon)
 	int error = start(daemon);
 
 	if (error < 0) {
-		log_error("%s", daemon->fault.text);
+		log_event(LOG_LEVEL_ERROR,
+		    &(struct log_about){ .event = EVENT_START_FAILED }, "%s",
+		    daemon->fault.text);
 		(void)notify_errno(-error, "%s", daemon->fault.text);
 		(void)stop_threads(daemon); /* it has failed already */
 		return daemon->fault.configuration ? EXIT_CONFIGURATION
 						   : EXIT_START;
 	}
 	heartbeat_ready(daemon);
-	log_info("ready");
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_READY },
+	    "ready");
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
@@ -412,7 +425,8 @@ static void
 on_unusable_socket(const char *text, void *arg)
 {
 	(void)arg;
-	log_warn("%s", text);
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_SOCKET_UNUSABLE }, "%s", text);
 }
 
 int
@@ -424,6 +438,7 @@ main(int argc, char **argv)
 
 	if (code != 0)
 		return code - 1;
+	log_set_sink(journal_sink());
 	daemon.conf = load();
 	if (daemon.conf == NULL)
 		return EXIT_CONFIGURATION;

@@ -206,6 +206,16 @@ feed(struct inflate *inflater, struct buffer *out, size_t max, const void *data,
 	return error;
 }
 
+/*
+ * Where the tail leads to: bit 7 says between two blocks, the low bits how many
+ * of the last byte are unread (zlib.h, data_type).
+ */
+static bool
+between_blocks(const z_stream *stream)
+{
+	return (stream->data_type & (128 | 63)) == 128;
+}
+
 int
 inflate_put(struct inflate *inflater, struct buffer *out, size_t max,
     const void *payload, size_t len)
@@ -224,8 +234,7 @@ inflate_put(struct inflate *inflater, struct buffer *out, size_t max,
 	error = feed(inflater, out, max, payload, len);
 	if (error == 0 && !inflater->ended) {
 		error = feed(inflater, out, max, tail, sizeof(tail));
-		/* Bit 7: it stands between two blocks, see zlib.h. */
-		if (error == 0 && !(inflater->stream.data_type & 128))
+		if (error == 0 && !between_blocks(&inflater->stream))
 			error = -EBADMSG;
 	}
 	if (error < 0)

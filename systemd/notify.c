@@ -13,6 +13,7 @@
  */
 
 #include "systemd/notify.h"
+#include "daemon/base/clock.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -154,6 +155,19 @@ notify_ready(const char *status)
 {
 	assert(status);
 	return notify_tellf("READY=1\n", "%s", status);
+}
+
+int
+notify_reloading(const char *status)
+{
+	char assignments[NOTIFY_ASSIGNMENTS_BYTES_MAX];
+	int n;
+
+	assert(status);
+	n = snprintf(assignments, sizeof(assignments),
+	    "RELOADING=1\nMONOTONIC_USEC=%" PRId64 "\n", clock_now_us());
+	assert(n > 0 && (size_t)n < sizeof(assignments));
+	return notify_tellf(assignments, "%s", status);
 }
 
 int

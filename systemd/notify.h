@@ -27,6 +27,12 @@
 /* READY=1: every listener accepts.  Also after a reload. */
 int notify_ready(const char *status) ANY_THREAD;
 
+/*
+ * RELOADING=1 and MONOTONIC_USEC=, the moment of the call: a reload begins.
+ * notify_ready() ends it, however it went.
+ */
+int notify_reloading(const char *status) ANY_THREAD;
+
 /* STATUS=: the line `systemctl status` shows. */
 int notify_status(const char *fmt, ...) ANY_THREAD
     __attribute__((format(printf, 1, 2)));

@@ -29,10 +29,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "daemon/base/clock.h"
-#include "daemon/base/log.h"
+#include "daemon/base/events.h"
+#include "daemon/base/log_line.h"
 
 /* What log_stop() waits for a writer that was told to give up. */
 #define LOG_GIVE_UP_US 100000
@@ -40,11 +42,8 @@
 /* Once lines are dropped, this much must be free before one is taken again. */
 #define LOG_ROOM_AGAIN_BYTES (LOG_RING_BYTES / 4)
 
-/* A line in the ring or on its way there: prefix, text, newline. */
-#define LOG_PREFIX_BYTES_MAX 24
-#define LOG_RECORD_BYTES_MAX (LOG_LINE_BYTES_MAX + LOG_PREFIX_BYTES_MAX)
-
-enum log_shape { LOG_UNKNOWN, LOG_PLAIN, LOG_JOURNAL, LOG_COLOUR };
+/* The writer takes a line with all its fields at once. */
+_Static_assert(LOG_RECORD_BYTES_MAX <= PIPE_BUF, "one piece");
 
 static struct {
 	/*
@@ -62,6 +61,7 @@ static struct {
 
 	/* Only log_start() and log_stop() touch these. */
 	pthread_t writer;
+	enum log_shape writes; /* what the writer finds in the ring */
 
 	int wake_fd, done_fd;
 	atomic_bool stop; /* end when the ring is empty */
@@ -69,20 +69,12 @@ static struct {
 	_Atomic uint64_t dropped;
 	_Atomic int level;
 	_Atomic int shape; /* LOG_UNKNOWN while there is no writer */
+	_Atomic(log_sink_fn) sink;
 } log_state = {
 	.lock = PTHREAD_MUTEX_INITIALIZER,
 	.wake_fd = -1,
 	.done_fd = -1,
 	.level = LOG_LEVEL_INFO,
-};
-
-static const struct {
-	const char *journal, *plain, *colour;
-} log_prefixes[] = {
-	[LOG_LEVEL_ERROR] = { "<3>", "ERROR ", "\033[1;31mERROR\033[0m " },
-	[LOG_LEVEL_WARN] = { "<4>", "WARN ", "\033[33mWARN\033[0m " },
-	[LOG_LEVEL_INFO] = { "<6>", "INFO ", "\033[32mINFO\033[0m " },
-	[LOG_LEVEL_DEBUG] = { "<7>", "DEBUG ", "\033[2mDEBUG\033[0m " },
 };
 
 static enum log_shape
@@ -93,49 +85,11 @@ log_find_shape(void)
 
 	if (shape != LOG_UNKNOWN)
 		return (enum log_shape)shape;
+	if (atomic_load(&log_state.sink) != NULL)
+		return LOG_FIELDS;
 	if (getenv("JOURNAL_STREAM"))
-		return LOG_JOURNAL;
+		return LOG_PREFIX;
 	return isatty(STDERR_FILENO) ? LOG_COLOUR : LOG_PLAIN;
-}
-
-static const char *
-log_prefix(enum log_shape shape, enum log_level level)
-{
-	if (shape == LOG_JOURNAL)
-		return log_prefixes[level].journal;
-	if (shape == LOG_COLOUR)
-		return log_prefixes[level].colour;
-	return log_prefixes[level].plain;
-}
-
-/* Prefix, text and newline, as they are written.  Returns the length. */
-static size_t log_format(char out[LOG_RECORD_BYTES_MAX], enum log_shape shape,
-    enum log_level level, const char *fmt, va_list ap)
-    __attribute__((format(printf, 4, 0)));
-
-static size_t
-log_format(char out[LOG_RECORD_BYTES_MAX], enum log_shape shape,
-    enum log_level level, const char *fmt, va_list ap)
-{
-	const char *prefix = log_prefix(shape, level);
-	size_t start = strlen(prefix), len = 0, i;
-	int n;
-
-	assert(start < LOG_PREFIX_BYTES_MAX);
-	memcpy(out, prefix, start);
-	n = vsnprintf(out + start, LOG_LINE_BYTES_MAX, fmt, ap);
-	if (n > 0)
-		len = (size_t)n < LOG_LINE_BYTES_MAX ? (size_t)n
-						     : LOG_LINE_BYTES_MAX - 1;
-	while (len > 0 && out[start + len - 1] == '\n')
-		len--;
-	/* What came from outside must not steer a terminal or forge a line. */
-	for (i = start; i < start + len; i++)
-		if (((unsigned char)out[i] < 0x20 && out[i] != '\t') ||
-		    out[i] == 0x7f)
-			out[i] = '?';
-	out[start + len] = '\n';
-	return start + len + 1;
 }
 
 /* The lock is held, and there is room. */
@@ -159,18 +113,17 @@ log_ring_put(const char *text, size_t n)
 static bool
 log_ring_tell_dropped(void)
 {
-	char text[LOG_PREFIX_BYTES_MAX + 64];
-	int n;
+	char text[LOG_RECORD_BYTES_MAX];
+	size_t n;
 
 	if (log_state.unsaid == 0)
 		return true;
 	if (LOG_RING_BYTES - log_state.len < LOG_ROOM_AGAIN_BYTES)
 		return false;
-	n = snprintf(text, sizeof(text), "%sdropped %llu lines\n",
-	    log_prefix(log_find_shape(), LOG_LEVEL_WARN),
-	    (unsigned long long)log_state.unsaid);
-	assert(n > 0 && (size_t)n < sizeof(text));
-	log_ring_put(text, (size_t)n);
+	n = log_line_putf(text, log_find_shape(), LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_LINES_DROPPED },
+	    "dropped %llu lines", (unsigned long long)log_state.unsaid);
+	log_ring_put(text, n);
 	log_state.unsaid = 0;
 	return true;
 }
@@ -183,22 +136,82 @@ log_wake(int fd)
 	(void)r; /* the counter is full only when the wake-up is there anyway */
 }
 
+/* Splits a line of LOG_FIELDS where its fields end.  Returns how many. */
+static int
+log_split(char *line, size_t len, struct iovec fields[LOG_FIELDS_MAX])
+{
+	char *end = line + len - 1; /* the newline is nobody's */
+	int count = 0;
+
+	assert(len > 0 && *end == '\n');
+	while (count < LOG_FIELDS_MAX) {
+		char *next = memchr(line, LOG_FIELD_END, (size_t)(end - line));
+
+		fields[count].iov_base = line;
+		fields[count++].iov_len =
+		    (size_t)((next != NULL ? next : end) - line);
+		if (next == NULL)
+			break;
+		line = next + 1;
+	}
+	return count;
+}
+
+/* "<N>text" out of the first two fields, where the sink takes nothing. */
+static size_t
+log_unsplit(const struct iovec *fields, char out[LOG_RECORD_BYTES_MAX])
+{
+	static const size_t priority = sizeof("PRIORITY=") - 1;
+	static const size_t message = sizeof("MESSAGE=") - 1;
+	const char *text = fields[1].iov_base;
+	const char *level = fields[0].iov_base;
+
+	return (size_t)snprintf(out, LOG_RECORD_BYTES_MAX, "<%c>%.*s\n",
+	    level[priority], (int)(fields[1].iov_len - message),
+	    text + message);
+}
+
+/* True: the sink has it.  Else it is in out, as it is for stderr. */
+static bool
+log_sink_line(
+    char *line, size_t len, char out[LOG_RECORD_BYTES_MAX], size_t *ret_len)
+{
+	const log_sink_fn sink = atomic_load(&log_state.sink);
+	struct iovec fields[LOG_FIELDS_MAX];
+	const int count = log_split(line, len, fields);
+
+	assert(count >= 2);
+	if (sink != NULL && sink(fields, count) >= 0)
+		return true;
+	*ret_len = log_unsplit(fields, out);
+	return false;
+}
+
 /* By ourselves: no writer, before the start and after the end. */
 static void
-log_write_through(const char *text, size_t n)
+log_write_through(char *text, size_t n, enum log_shape shape)
 {
-	ssize_t r = write(STDERR_FILENO, text, n);
+	char line[LOG_RECORD_BYTES_MAX];
+	ssize_t r;
 
+	if (shape == LOG_FIELDS) {
+		if (log_sink_line(text, n, line, &n))
+			return;
+		text = line;
+	}
+	r = write(STDERR_FILENO, text, n);
 	(void)r; /* there is nobody to tell */
 }
 
-static void log_line(enum log_level level, const char *fmt, va_list ap)
-    __attribute__((format(printf, 2, 0)));
+static void log_line(enum log_level level, const struct log_about *about,
+    const char *fmt, va_list ap) __attribute__((format(printf, 3, 0)));
 
 static void
-log_line(enum log_level level, const char *fmt, va_list ap)
+log_line(enum log_level level, const struct log_about *about, const char *fmt,
+    va_list ap)
 {
 	char text[LOG_RECORD_BYTES_MAX];
+	enum log_shape shape;
 	bool through, wake;
 	int saved = errno;
 	size_t n;
@@ -206,7 +219,8 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 	if ((int)level >
 	    atomic_load_explicit(&log_state.level, memory_order_relaxed))
 		return;
-	n = log_format(text, log_find_shape(), level, fmt, ap);
+	shape = log_find_shape();
+	n = log_line_put(text, shape, level, about, fmt, ap);
 	pthread_mutex_lock(&log_state.lock);
 	through = !log_state.running;
 	if (!through) {
@@ -223,7 +237,7 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 	}
 	pthread_mutex_unlock(&log_state.lock);
 	if (through)
-		log_write_through(text, n);
+		log_write_through(text, n, shape);
 	errno = saved;
 }
 
@@ -233,7 +247,7 @@ log_line(enum log_level level, const char *fmt, va_list ap)
 		va_list ap;                                                    \
                                                                                \
 		va_start(ap, fmt);                                             \
-		log_line(level, fmt, ap);                                      \
+		log_line(level, NULL, fmt, ap);                                \
 		va_end(ap);                                                    \
 	}
 
@@ -241,6 +255,23 @@ LOG_DEFINE(log_error, LOG_LEVEL_ERROR)
 LOG_DEFINE(log_warn, LOG_LEVEL_WARN)
 LOG_DEFINE(log_info, LOG_LEVEL_INFO)
 LOG_DEFINE(log_debug, LOG_LEVEL_DEBUG)
+
+void
+log_event(
+    enum log_level level, const struct log_about *about, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	log_line(level, about, fmt, ap);
+	va_end(ap);
+}
+
+void
+log_set_sink(log_sink_fn sink)
+{
+	atomic_store(&log_state.sink, sink);
+}
 
 void
 log_set_level(enum log_level level)
@@ -255,15 +286,34 @@ log_dropped(void)
 	return atomic_load(&log_state.dropped);
 }
 
-/* The next piece for write(): at most what a pipe takes whole. */
+/* The lock is held.  Up to and with the first newline; 0: there is none. */
 static size_t
-log_take(uint8_t out[PIPE_BUF])
+log_first_line(void)
+{
+	size_t first = LOG_RING_BYTES - log_state.head;
+	const uint8_t *at = log_state.ring + log_state.head, *end;
+
+	if (first > log_state.len)
+		first = log_state.len;
+	end = memchr(at, '\n', first);
+	if (end != NULL)
+		return (size_t)(end - at) + 1;
+	end = memchr(log_state.ring, '\n', log_state.len - first);
+	return end != NULL ? first + (size_t)(end - log_state.ring) + 1 : 0;
+}
+
+/* The next piece: one line for the sink, else what a pipe takes whole. */
+static size_t
+log_take(char out[PIPE_BUF], enum log_shape shape)
 {
 	size_t n, first, i;
 
 	pthread_mutex_lock(&log_state.lock);
 	(void)log_ring_tell_dropped(); /* later, when there is room */
 	n = log_state.len < PIPE_BUF ? log_state.len : PIPE_BUF;
+	if (shape == LOG_FIELDS)
+		n = log_first_line();
+	assert(n <= PIPE_BUF);
 	first = LOG_RING_BYTES - log_state.head;
 	if (first > n)
 		first = n;
@@ -305,7 +355,7 @@ log_wait_stderr(void)
 
 /* Writes it all.  A stderr that is gone takes nothing, and nobody to tell. */
 static void
-log_write_all(const uint8_t *p, size_t n)
+log_write_all(const char *p, size_t n)
 {
 	while (n > 0 && log_wait_stderr()) {
 		ssize_t r = write(STDERR_FILENO, p, n);
@@ -335,16 +385,21 @@ log_wait_work(void)
 static void *
 log_writer(void *arg)
 {
-	uint8_t piece[PIPE_BUF];
+	const enum log_shape shape = log_state.writes;
+	char piece[PIPE_BUF], line[LOG_RECORD_BYTES_MAX];
 
 	(void)arg;
 	do {
 		/* Read before the ring: what was put before a stop goes out. */
 		bool last = atomic_load(&log_state.stop);
-		size_t n = log_take(piece);
+		size_t n = log_take(piece, shape);
 
-		if (n > 0)
+		if (n > 0 && shape != LOG_FIELDS)
 			log_write_all(piece, n);
+		else if (n > 0 && !log_sink_line(piece, n, line, &n))
+			log_write_all(line, n);
+		else if (n > 0)
+			continue;
 		else if (last)
 			break;
 		else
@@ -393,6 +448,7 @@ log_start(void)
 		return r;
 	atomic_store(&log_state.stop, false);
 	atomic_store(&log_state.give_up, false);
+	log_state.writes = log_find_shape();
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	r = pthread_create(&log_state.writer, NULL, log_writer, NULL);
@@ -403,7 +459,7 @@ log_start(void)
 	}
 	(void)pthread_setname_np(log_state.writer, "log"); /* a nicety */
 	pthread_mutex_lock(&log_state.lock);
-	atomic_store(&log_state.shape, (int)log_find_shape());
+	atomic_store(&log_state.shape, (int)log_state.writes);
 	log_state.running = true;
 	pthread_mutex_unlock(&log_state.lock);
 	return 0;
@@ -453,8 +509,10 @@ log_stop(int64_t timeout_us)
 	if (!joined) {
 		/* It sits in write(): the process is ending, it may stay. */
 		(void)pthread_detach(log_state.writer);
+		atomic_store(&log_state.sink, NULL);
 		return;
 	}
+	atomic_store(&log_state.sink, NULL);
 	pthread_mutex_lock(&log_state.lock);
 	atomic_fetch_add(&log_state.dropped, log_state.lines);
 	log_state.head = log_state.len = 0;

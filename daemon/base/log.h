@@ -2,7 +2,7 @@
 #define DAEMON_BASE_LOG_H
 
 /*
- * log: diagnostics to stderr that never make their caller wait.
+ * log: diagnostics to stderr or the journal that never make their caller wait.
  *
  * Order     Lines of one thread come out in their order.
  * Promise   A call copies its line into a fixed ring and returns, even while
@@ -13,8 +13,10 @@
  *           call writes to stderr by itself, as well as it can, and may wait.
  * Memory    LOG_RING_BYTES, once, and nothing per line.  A line is cut at
  *           LOG_LINE_BYTES_MAX; control characters become '?'.
- * Shape     Under systemd (JOURNAL_STREAM is set) "<N>text" with syslog's
- *           numbers; "LEVEL text" otherwise, coloured on a terminal.
+ * Shape     With a sink, fields: "PRIORITY=N", "MESSAGE=text" and what it is
+ *           about.  Else on stderr, under systemd (JOURNAL_STREAM is set)
+ *           "<N>text" with syslog's numbers; "LEVEL text" otherwise, coloured
+ *           on a terminal.
  * Errors    The calls give none, and leave errno as it was.
  */
 
@@ -31,6 +33,17 @@ enum log_level {
 	LOG_LEVEL_INFO,
 	LOG_LEVEL_DEBUG,
 };
+
+struct iovec;
+
+/*
+ * Takes one line, as "KEY=value" each; may wait.  Below 0: the line goes to
+ * stderr.  Called by the writer, before the start by whoever logs.
+ */
+typedef int (*log_sink_fn)(const struct iovec *fields, int count);
+
+/* Before log_start(); log_stop() takes it off.  NULL: stderr. */
+void log_set_sink(log_sink_fn sink) ANY_THREAD;
 
 /*
  * Starts the writer, with every signal blocked.  -EALREADY: it runs.
@@ -57,6 +70,16 @@ void log_info(const char *fmt, ...) ANY_THREAD
     __attribute__((format(printf, 1, 2)));
 void log_debug(const char *fmt, ...) ANY_THREAD
     __attribute__((format(printf, 1, 2)));
+
+/* What a line is about; NULL: nothing of that kind. */
+struct log_about {
+	const char *event; /* of events.h; told to the journal only */
+	const char *conn, *feed, *channel, *peer;
+};
+
+/* "conn=... channel=... text", and fields of those names for the journal. */
+void log_event(enum log_level level, const struct log_about *about,
+    const char *fmt, ...) ANY_THREAD __attribute__((format(printf, 3, 4)));
 
 /* Lines that were dropped since the start of the process. */
 uint64_t log_dropped(void) ANY_THREAD;

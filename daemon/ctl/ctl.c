@@ -316,9 +316,13 @@ main(int argc, char **argv)
 		    .retries = -1 },
 		.commands = COMMAND_ANY,
 	};
+	static char name[] = "earshot";
 	enum command command;
 	int key, error;
 
+	if (argc < 1)
+		return usage("which command?");
+	argv[0] = name; /* for getopt_long()'s messages */
 	while ((key = getopt_long(
 		    argc, argv, options_short, options_long, NULL)) != -1) {
 		if (key == '?') /* getopt_long() has said what */

@@ -193,6 +193,8 @@ on_broken(int error, void *arg)
 	es_loop_assert(sub->session->loop);
 	if (error != -EPIPE)
 		ctl_say("stdout: %s", strerror(-error));
+	if (error != -EPIPE && sub->ending)
+		sub->exit_code = CTL_FAILED; /* what was to come is lost */
 	sub_end(sub, error == -EPIPE ? CTL_OK : CTL_FAILED);
 	end_if_done(sub);
 }

@@ -30,7 +30,7 @@ number_after(const char *text, const char *mark)
 	return at != NULL ? atoi(at + strlen(mark)) : 0;
 }
 
-/* Its words are for its developers: "conn fail: 111", "X509_V_ERR = 62". */
+/* Some are for its developers: "conn fail: 111", "X509_V_ERR = 62". */
 static void
 note_library_error(struct client *client, const char *text, size_t len)
 {
@@ -46,6 +46,8 @@ note_library_error(struct client *client, const char *text, size_t len)
 	else if ((number = number_after(copy, "X509_V_ERR = ")) > 0)
 		client_note_error(
 		    client, "TLS: %s", X509_verify_cert_error_string(number));
+	else if (strncmp(copy, "tls: ", 5) == 0)
+		client_note_error(client, "TLS: %s", copy + 5);
 	else if (copy[0] != '\0')
 		client_note_error(client, "%s", copy);
 }

@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -233,6 +235,135 @@ M3_stop_gives_up_in_time_and_counts(void **state)
 	pipe_of_stderr.fds[1] = open("/dev/null", O_WRONLY | O_CLOEXEC);
 }
 
+/* What the sink was given, a line each, fields apart by '|'. */
+static struct {
+	pthread_mutex_t lock;
+	char text[8192];
+	int answer;
+} sunk = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static int
+sink(const struct iovec *fields, int count)
+{
+	size_t len;
+	int i, answer;
+
+	pthread_mutex_lock(&sunk.lock);
+	for (i = 0; i < count; i++) {
+		len = strlen(sunk.text);
+		assert_true(len + fields[i].iov_len + 2 < sizeof(sunk.text));
+		memcpy(sunk.text + len, fields[i].iov_base, fields[i].iov_len);
+		sunk.text[len + fields[i].iov_len] = i + 1 < count ? '|' : '\n';
+		sunk.text[len + fields[i].iov_len + 1] = '\0';
+	}
+	answer = sunk.answer;
+	pthread_mutex_unlock(&sunk.lock);
+	return answer;
+}
+
+static const struct log_about about = {
+	.event = "0123456789abcdef0123456789abcdef",
+	.conn = "12.7",
+	.channel = "ticks",
+	.peer = "[::1]:5",
+};
+
+static void
+what_a_line_is_about_stands_in_its_text(void **state)
+{
+	(void)state;
+	assert_int_equal(log_start(), 0);
+	log_event(LOG_LEVEL_WARN, &about, "cut, lacks %d", 3);
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .feed = "v" }, "up");
+	log_stop(PATIENCE_US);
+	assert_string_equal(collect("up\n"),
+	    "WARN conn=12.7 channel=ticks peer=[::1]:5 cut, lacks 3\n"
+	    "INFO feed=v up\n");
+}
+
+static void
+a_sink_gets_fields(void **state)
+{
+	(void)state;
+	sunk.text[0] = '\0';
+	sunk.answer = 0;
+	log_set_sink(sink);
+	log_info("before the start");
+	assert_int_equal(log_start(), 0);
+	log_event(LOG_LEVEL_WARN, &about, "cut\n");
+	log_event(LOG_LEVEL_ERROR,
+	    &(struct log_about){ .channel = "a\x1fPRIORITY=0\nb" },
+	    "c\x1f"
+	    "d");
+	log_error("plain");
+	log_stop(PATIENCE_US);
+	assert_string_equal(sunk.text,
+	    "PRIORITY=6|MESSAGE=before the start\n"
+	    "PRIORITY=4|MESSAGE=conn=12.7 channel=ticks peer=[::1]:5 cut|"
+	    "MESSAGE_ID=0123456789abcdef0123456789abcdef|EARSHOT_CONN=12.7|"
+	    "EARSHOT_CHANNEL=ticks|EARSHOT_PEER=[::1]:5\n"
+	    "PRIORITY=3|MESSAGE=channel=a?PRIORITY=0?b c?d|"
+	    "EARSHOT_CHANNEL=a?PRIORITY=0?b\n"
+	    "PRIORITY=3|MESSAGE=plain\n");
+	log_error("after the stop");
+	assert_string_equal(collect("stop\n"), "ERROR after the stop\n");
+}
+
+static void
+what_the_sink_does_not_take_goes_to_stderr(void **state)
+{
+	(void)state;
+	sunk.text[0] = '\0';
+	sunk.answer = -ENOBUFS;
+	log_set_sink(sink);
+	log_info("one");
+	assert_int_equal(log_start(), 0);
+	log_event(LOG_LEVEL_WARN, &about, "two");
+	log_stop(PATIENCE_US);
+	assert_string_equal(collect("two\n"),
+	    "<6>one\n<4>conn=12.7 channel=ticks peer=[::1]:5 two\n");
+}
+
+/* Fields as long as they may be, in every place of the ring. */
+static void
+lines_with_fields_cross_the_end_of_the_ring(void **state)
+{
+	char text[LOG_LINE_BYTES_MAX + 1], value[512];
+	const struct log_about much = { value, value, value, value, value };
+	unsigned lines = 0, i;
+	uint64_t dropped = log_dropped();
+	const char *end;
+
+	(void)state;
+	memset(text, 't', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	sunk.answer = 0;
+	log_set_sink(sink);
+	assert_int_equal(log_start(), 0);
+	for (i = 0; i < 500; i++) {
+		pthread_mutex_lock(&sunk.lock);
+		sunk.text[0] = '\0';
+		pthread_mutex_unlock(&sunk.lock);
+		log_event(
+		    LOG_LEVEL_INFO, &much, "%.*s", (int)(i * 7 % 2000), text);
+		for (end = ""; *end != '\n';) {
+			pthread_mutex_lock(&sunk.lock);
+			end = sunk.text[0] != '\0'
+				  ? sunk.text + strlen(sunk.text) - 1
+				  : "";
+			pthread_mutex_unlock(&sunk.lock);
+			sched_yield();
+		}
+		lines++;
+	}
+	log_stop(PATIENCE_US);
+	assert_int_equal(lines, 500);
+	assert_int_equal(log_dropped(), dropped);
+	assert_non_null(strstr(sunk.text, "EARSHOT_PEER=vvv"));
+}
+
 #define TALKERS 4
 #define TALK 2000
 
@@ -301,6 +432,10 @@ main(void)
 		REDIRECTED(M1_M2_a_full_pipe_stops_nobody_and_drops_are_told),
 		REDIRECTED(M3_stop_gives_up_in_time_and_counts),
 		REDIRECTED(each_threads_lines_keep_their_order),
+		REDIRECTED(what_a_line_is_about_stands_in_its_text),
+		REDIRECTED(a_sink_gets_fields),
+		REDIRECTED(what_the_sink_does_not_take_goes_to_stderr),
+		REDIRECTED(lines_with_fields_cross_the_end_of_the_ring),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

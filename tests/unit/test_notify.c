@@ -5,6 +5,8 @@
 
 #include "systemd/notify.h"
 
+#include "daemon/base/clock.h"
+
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -100,6 +102,24 @@ each_word_arrives_in_the_order_of_the_calls(void **state)
 	    "STATUS=draining: 7 left");
 	assert_string_equal(heard(m), "ERRNO=98\nSTATUS=cannot bind");
 	assert_string_equal(heard(m), "");
+}
+
+static void
+a_reload_says_when_it_began(void **state)
+{
+	struct manager *m = *state;
+	const int64_t before = clock_now_us();
+	long long told = 0;
+
+	assert_int_equal(notify_reloading("reading it again"), 1);
+	assert_int_equal(sscanf(heard(m),
+			     "RELOADING=1\nMONOTONIC_USEC=%lld\n"
+			     "STATUS=reading it again",
+			     &told),
+	    1);
+	assert_true(told >= before && told <= clock_now_us());
+	assert_int_equal(notify_ready("done"), 1);
+	assert_string_equal(heard(m), "READY=1\nSTATUS=done");
 }
 
 static void
@@ -270,6 +290,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(each_word_arrives_in_the_order_of_the_calls),
+		TEST(a_reload_says_when_it_began),
 		TEST(an_abstract_address_is_spoken),
 		TEST(without_a_manager_nothing_happens),
 		TEST(a_status_cannot_smuggle_in_a_line),
