@@ -26,12 +26,11 @@
  * The process goes through the phases below; `state` is what people see.
  */
 
-#include "daemon/feed/command.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
-#include "daemon/feed/backoff.h"
 #include "daemon/feed/ending.h"
+#include "daemon/feed/feed_internal.h"
 #include "daemon/feed/output.h"
 #include "daemon/feed/spawn.h"
 
@@ -44,8 +43,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COMMAND_ERROR_BYTES_MAX 160
-
 /* Between a program's last word and its end there is always some time. */
 #define COMMAND_MUTE_US_MIN 1000000
 
@@ -54,14 +51,6 @@
 #define COMMAND_GONE_US_MAX 500000
 #define COMMAND_PROBE_US_MIN 1000
 #define COMMAND_PROBE_US_MAX 50000
-
-enum command_state {
-	COMMAND_STARTING,
-	COMMAND_RUNNING,
-	COMMAND_BACKOFF,
-	COMMAND_STOPPING,
-	COMMAND_STOPPED
-};
 
 enum command_phase {
 	PHASE_NONE, /* no process; the timer ends the back-off */
@@ -74,58 +63,36 @@ enum command_phase {
 };
 
 struct command {
+	struct feed feed;
 	const struct conf_command *conf;
-	struct command_host *host;
-
-	enum command_state state;
 	enum command_phase phase;
-	int64_t since_us; /* state */
-	bool stop, hurry; /* asked for */
+	bool unwanted; /* start = demand, and nobody listens */
 
 	es_future *spawning;
 	es_call *timer;
 	struct process *process;
 	struct ending ending;
 	bool ended; /* the leader has; not reaped yet */
+	bool failed; /* so the last one did */
 	bool impatient; /* the pipes have had their time */
 	int64_t started_us, ran_us, gone_by_us, probe_us;
-
-	struct backoff backoff;
 	struct output output;
-	uint64_t starts;
-	char error[COMMAND_ERROR_BYTES_MAX]; /* the last; "" */
-};
-
-static const char *const command_states[] = {
-	[COMMAND_STARTING] = "starting",
-	[COMMAND_RUNNING] = "running",
-	[COMMAND_BACKOFF] = "backoff",
-	[COMMAND_STOPPING] = "stopping",
-	[COMMAND_STOPPED] = "stopped",
 };
 
 static void command_on_timer(void *arg);
 static void command_on_spawned(es_future *f, void *arg);
 
-static void
-command_set_state(struct command *command, enum command_state state)
+static es_loop *
+command_net(const struct command *command)
 {
-	command->state = state;
-	command->since_us = clock_now_us();
+	return command->feed.host->options.net;
 }
 
-static void command_set_error(struct command *command, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-command_set_error(struct command *command, const char *fmt, ...)
+/* Asked to end: for good, or because nobody listens. */
+static bool
+command_is_leaving(const struct command *command)
 {
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(command->error, sizeof(command->error), fmt,
-	    ap); /* cut where it is too long */
-	va_end(ap);
+	return command->feed.stop || command->unwanted;
 }
 
 /* false: no memory, there will be no timer. */
@@ -133,7 +100,7 @@ static bool
 command_arm(struct command *command, int64_t delay_us)
 {
 	assert(!command->timer);
-	return es_call_later(command->host->net, delay_us, "command timer",
+	return es_call_later(command_net(command), delay_us, "command timer",
 		   command_on_timer, command, NULL, &command->timer) == 0;
 }
 
@@ -148,63 +115,74 @@ command_disarm(struct command *command)
 }
 
 static void
-command_set_stopped(struct command *command)
+command_set_ended(struct command *command, enum feed_state state)
 {
 	assert(command->phase == PHASE_NONE);
 	assert(!command->timer);
-	command_set_state(command, COMMAND_STOPPED);
-	log_info("command has stopped feed=%s channel=%s", command->conf->name,
-	    command->conf->channel);
-	command->host->stopped(command->host->arg); /* last: may free us */
+	sink_flush(&command->feed.sink);
+	feed_set_ended(&command->feed, state); /* last: may free us */
+}
+
+/* Nobody listens: until somebody does, see command_wanted(). */
+static void
+command_rest(struct command *command)
+{
+	command->feed.error[0] = '\0'; /* its end was asked for */
+	log_debug("command waits for a consumer feed=%s channel=%s",
+	    command->feed.conf->name, command->feed.conf->channel);
+	feed_set_state(&command->feed, FEED_WAITING);
+}
+
+/* Is it to be started again after an end like the last? */
+static bool
+command_is_finished(const struct command *command)
+{
+	return command->conf->restart == CONF_RESTART_NEVER ||
+	       (command->conf->restart == CONF_RESTART_ON_FAILURE &&
+		   !command->failed);
 }
 
 /* What was tried has failed or ended; error says how. */
 static void
 command_wait(struct command *command)
 {
-	struct command_host *host = command->host;
-	int64_t delay_us;
-
 	assert(command->phase == PHASE_NONE);
-	if (command->stop) {
-		command_set_stopped(command);
-		return;
+	if (command->feed.stop) {
+		command_set_ended(command, FEED_STOPPED);
+	} else if (command->unwanted) {
+		command_rest(command);
+	} else if (command->feed.starts > 0 && command_is_finished(command)) {
+		log_info("command %s feed=%s channel=%s", command->feed.error,
+		    command->feed.conf->name, command->feed.conf->channel);
+		command_set_ended(command, FEED_FINISHED);
+	} else if (!command_arm(command, feed_back_off(&command->feed))) {
+		log_error("command stays stopped: no memory feed=%s channel=%s",
+		    command->feed.conf->name, command->feed.conf->channel);
+		command_set_ended(command, FEED_STOPPED);
 	}
-	host->random = host->random * UINT64_C(6364136223846793005) +
-		       UINT64_C(1442695040888963407);
-	delay_us = backoff_next(&command->backoff, host->random >> 16);
-	command_set_state(command, COMMAND_BACKOFF);
-	log_warn("command %s; again in %" PRId64 " ms feed=%s channel=%s",
-	    command->error, delay_us / 1000, command->conf->name,
-	    command->conf->channel);
-	if (command_arm(command, delay_us))
-		return;
-	log_error("command stays stopped: no memory feed=%s channel=%s",
-	    command->conf->name, command->conf->channel);
-	command_set_stopped(command);
 }
 
 static int
 command_submit(struct command *command)
 {
-	struct command_host *host = command->host;
+	struct feed_host *host = command->feed.host;
+	es_loop *net = host->options.net;
 	struct spawn_request *request;
 	es_future *f;
 	int r;
 
-	r = spawn_request_new(&command->conf->exec, &request);
+	r = spawn_request_new(command->conf, &request);
 	if (r < 0)
 		return r;
 	/* One key: programs on a dead disk take one worker of `sys`, not all */
-	r = es_executor_submit(host->sys, (uint64_t)(uintptr_t)host,
-	    "start command", spawn_job, request, spawn_request_free, host->net,
-	    &f);
+	r = es_executor_submit(host->options.sys, (uint64_t)(uintptr_t)host,
+	    "start command", spawn_job, request, spawn_request_free, net, &f);
 	if (r < 0) {
 		spawn_request_free(request);
 		return r;
 	}
 	r = es_future_add_done_callback(
-	    f, host->net, command_on_spawned, command, NULL);
+	    f, net, command_on_spawned, command, NULL);
 	if (r < 0) {
 		(void)es_future_cancel(f); /* or its value is dropped */
 		es_future_unref(f);
@@ -214,24 +192,25 @@ command_submit(struct command *command)
 	return 0;
 }
 
-void
+static void
 command_start(struct command *command)
 {
 	int r;
 
 	assert(command->phase == PHASE_NONE);
-	assert(!command->stop);
-	command->starts++;
-	command_set_state(command, COMMAND_STARTING);
-	log_debug("command starts feed=%s channel=%s", command->conf->name,
-	    command->conf->channel);
+	assert(!command_is_leaving(command));
+	command->feed.starts++;
+	command->failed = true; /* until it has shown otherwise */
+	feed_set_state(&command->feed, FEED_STARTING);
+	log_debug("command starts feed=%s channel=%s", command->feed.conf->name,
+	    command->feed.conf->channel);
 	r = command_submit(command);
 	if (r == 0) {
 		command->phase = PHASE_SPAWN;
 		return;
 	}
-	command_set_error(
-	    command, "cannot be started: %s", strerrordesc_np(-r));
+	feed_set_error(
+	    &command->feed, "cannot be started: %s", strerrordesc_np(-r));
 	command_wait(command);
 }
 
@@ -242,7 +221,7 @@ command_gone(struct command *command)
 	memory_free(command->process);
 	command->process = NULL;
 	command->phase = PHASE_NONE;
-	backoff_ran(&command->backoff, command->ran_us);
+	backoff_ran(&command->feed.backoff, command->ran_us);
 	command_wait(command);
 }
 
@@ -251,12 +230,12 @@ static void
 command_probe(struct command *command)
 {
 	struct process *process = command->process;
-	char how[COMMAND_ERROR_BYTES_MAX];
+	char how[FEED_ERROR_BYTES_MAX];
 	bool left;
 
 	assert(command->phase == PHASE_GONE);
 	left = !process->reaped &&
-	       process_reap(process, how, sizeof(how)) == -EAGAIN;
+	       process_reap(process, how, sizeof(how), NULL) == -EAGAIN;
 	if (!left)
 		left = process_group_left(process);
 	if (!left) {
@@ -267,7 +246,7 @@ command_probe(struct command *command)
 	    !command_arm(command, command->probe_us)) {
 		log_warn("command's group is not empty after SIGKILL"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
+		    command->feed.conf->name, command->feed.conf->channel);
 		command_gone(command);
 		return;
 	}
@@ -297,7 +276,8 @@ command_finish(struct command *command)
 	command_disarm(command);
 	process_signal(process, SIGKILL);
 	output_close(&command->output);
-	(void)process_reap(process, command->error, sizeof(command->error));
+	(void)process_reap(process, command->feed.error,
+	    sizeof(command->feed.error), &command->failed);
 	process_release(process);
 	command_await_gone(command);
 }
@@ -343,7 +323,7 @@ command_on_timer(void *arg)
 {
 	struct command *command = arg;
 
-	es_loop_assert(command->host->net);
+	es_loop_assert(command_net(command));
 	assert(command->phase != PHASE_SPAWN && command->phase != PHASE_ALIVE);
 	es_call_unref(command->timer);
 	command->timer = NULL;
@@ -354,14 +334,14 @@ command_on_timer(void *arg)
 	case PHASE_MUTE:
 		log_warn("command closed its stdout and goes on: it is stopped"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
-		command_set_state(command, COMMAND_STOPPING);
+		    command->feed.conf->name, command->feed.conf->channel);
+		feed_set_state(&command->feed, FEED_STOPPING);
 		command_terminate(command);
 		break;
 	case PHASE_TERMED:
 		log_warn("command does not end within its stop_timeout: killed"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
+		    command->feed.conf->name, command->feed.conf->channel);
 		command_kill(command);
 		break;
 	case PHASE_KILLED:
@@ -425,7 +405,7 @@ command_watch(struct command *command)
 	r = output_open(&command->output, out_fd, err_fd);
 	if (r < 0)
 		return r;
-	return ending_watch(&command->ending, command->host->net, process,
+	return ending_watch(&command->ending, command_net(command), process,
 	    command_on_end, command);
 }
 
@@ -433,8 +413,8 @@ command_watch(struct command *command)
 static void
 command_give_up(struct command *command, int error)
 {
-	command_set_error(
-	    command, "cannot be watched: %s", strerrordesc_np(-error));
+	feed_set_error(
+	    &command->feed, "cannot be watched: %s", strerrordesc_np(-error));
 	process_signal(command->process, SIGKILL);
 	output_close(&command->output);
 	process_release(command->process);
@@ -449,15 +429,15 @@ command_begin(struct command *command)
 	command->ended = command->impatient = false;
 	command->started_us = clock_now_us();
 	command->phase = PHASE_ALIVE;
-	if (command->hurry) {
+	if (command->feed.hurry) {
 		command_kill(command);
-	} else if (command->stop) {
+	} else if (command_is_leaving(command)) {
 		command_terminate(command);
 	} else {
-		command_set_state(command, COMMAND_RUNNING);
+		feed_set_state(&command->feed, FEED_RUNNING);
 		log_info("command runs pid=%d feed=%s channel=%s",
-		    (int)command->process->pid, command->conf->name,
-		    command->conf->channel);
+		    (int)command->process->pid, command->feed.conf->name,
+		    command->feed.conf->channel);
 	}
 }
 
@@ -468,7 +448,7 @@ command_on_spawned(es_future *f, void *arg)
 	es_value value = ES_NOTHING;
 	int r;
 
-	es_loop_assert(command->host->net);
+	es_loop_assert(command_net(command));
 	assert(command->phase == PHASE_SPAWN);
 	assert(f == command->spawning);
 	r = es_future_take(f, &value);
@@ -476,8 +456,8 @@ command_on_spawned(es_future *f, void *arg)
 	command->spawning = NULL;
 	command->phase = PHASE_NONE;
 	if (r < 0) {
-		if (!command->stop) /* else it was cancelled */
-			command_set_error(command, "cannot be started: %s",
+		if (!command_is_leaving(command)) /* else: cancelled */
+			feed_set_error(&command->feed, "cannot be started: %s",
 			    strerrordesc_np(-r));
 		command_wait(command);
 		return;
@@ -490,68 +470,106 @@ command_on_spawned(es_future *f, void *arg)
 		command_begin(command);
 }
 
-int
-command_new(const struct conf_command *conf, struct command_host *host,
-    struct command **ret_command)
+static void
+command_start_or_rest(struct feed *feed)
+{
+	struct command *command = (struct command *)feed;
+
+	if (command->unwanted)
+		command_rest(command);
+	else
+		command_start(command);
+}
+
+static int
+command_new(const struct conf_feed *conf, struct conf *owner,
+    struct feed_host *host, struct feed **ret_feed)
 {
 	struct command *command = memory_zalloc(sizeof(*command));
 
 	if (!command)
 		return -ENOMEM;
-	command->conf = conf;
-	command->host = host;
-	command->state = COMMAND_STOPPED;
-	command->since_us = clock_now_us();
-	backoff_init(
-	    &command->backoff, conf->backoff_min_us, conf->backoff_max_us);
-	output_init(&command->output, conf, host->limits, host->hub, host->net);
+	command->conf = (const struct conf_command *)conf;
+	feed_init(&command->feed, &command_type, conf, owner, host);
+	command->unwanted = command->conf->start == CONF_START_DEMAND;
+	output_init(&command->output, command->conf, &owner->limits,
+	    &command->feed.sink);
 	command->output.ended = command_on_output_ended;
 	command->output.arg = command;
-	*ret_command = command;
+	*ret_feed = &command->feed;
 	return 0;
 }
 
-void
-command_stop(struct command *command)
+/* Its process is to end, if there is one or one is being started. */
+static void
+command_leave(struct command *command)
 {
-	assert(!command->stop);
-	command->stop = true;
-	if (command->state == COMMAND_STOPPED)
-		return;
-	if (command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_set_stopped(command);
-		return;
-	}
-	command_set_state(command, COMMAND_STOPPING);
+	feed_set_state(&command->feed, FEED_STOPPING);
 	log_info("command is asked to stop feed=%s channel=%s",
-	    command->conf->name, command->conf->channel);
+	    command->feed.conf->name, command->feed.conf->channel);
 	if (command->phase == PHASE_SPAWN)
 		(void)es_future_cancel(command->spawning); /* or it is here */
 	else if (command->phase == PHASE_ALIVE || command->phase == PHASE_MUTE)
 		command_terminate(command);
 }
 
-void
-command_hurry(struct command *command)
+static void
+command_stop(struct feed *feed)
 {
-	assert(command->stop);
-	command->hurry = true;
+	struct command *command = (struct command *)feed;
+
+	assert(!feed->stop);
+	feed->stop = true;
+	sink_hurry(&feed->sink);
+	if (command->phase == PHASE_NONE) {
+		command_disarm(command);
+		command_set_ended(command, FEED_STOPPED);
+	} else {
+		command_leave(command);
+	}
+}
+
+static void
+command_hurry(struct feed *feed)
+{
+	struct command *command = (struct command *)feed;
+
+	assert(feed->stop);
+	feed->hurry = true;
 	if (command->phase == PHASE_TERMED)
 		command_kill(command);
 }
 
-bool
-command_is_stopped(const struct command *command)
+/*
+ * A process that has been asked to end ends, whoever comes meanwhile: then
+ * the next begins after the back-off of a new one.
+ */
+static void
+command_wanted(struct feed *feed, bool wanted)
 {
-	return command->state == COMMAND_STOPPED;
+	struct command *command = (struct command *)feed;
+
+	if (command->conf->start != CONF_START_DEMAND || feed->stop ||
+	    command->unwanted == !wanted)
+		return;
+	command->unwanted = !wanted;
+	if (!feed->begun || feed->state == FEED_FINISHED)
+		return;
+	if (!wanted && command->phase == PHASE_NONE) {
+		command_disarm(command);
+		command_rest(command);
+	} else if (!wanted) {
+		command_leave(command);
+	} else if (command->phase == PHASE_NONE && !command->timer) {
+		command_start(command);
+	}
 }
 
-void
-command_free(struct command *command)
+static void
+command_free(struct feed *feed)
 {
-	if (!command)
-		return;
+	struct command *command = (struct command *)feed;
+
 	command_disarm(command);
 	if (command->spawning) {
 		(void)es_future_remove_done_callback(
@@ -564,30 +582,31 @@ command_free(struct command *command)
 	if (command->process)
 		process_drop(command->process);
 	output_fini(&command->output);
+	feed_fini(feed);
 	memory_free(command);
 }
 
-void
-command_get_stats(const struct command *command, struct feed_stats *ret)
+static void
+command_get_stats(const struct feed *feed, struct feed_stats *ret)
 {
+	const struct command *command = (const struct command *)feed;
 	const struct output *output = &command->output;
 
-	*ret = (struct feed_stats){
-		.name = command->conf->name,
-		.kind = "command",
-		.channel = command->conf->channel,
-		.state = command_states[command->state],
-		.since_us = command->since_us,
-		.messages = output->messages,
-		.bytes = output->bytes,
-		.restarts = command->starts > 0 ? command->starts - 1 : 0,
-		.lines_cut = output->out.lines.cut,
-		.bytes_cut = output->out.lines.dropped_bytes,
-		.lines_refused = output->refused + output->out.lines.lost,
-		.stderr_lines = output->stderr_lines,
-		.stderr_dropped = output->err_limiter.held_ever,
-		.last_error = output_refusal(output),
-	};
-	if (!ret->last_error && command->error[0])
-		ret->last_error = command->error;
+	feed_get_stats(feed, ret);
+	ret->lines_cut = output->out.lines.cut;
+	ret->bytes_cut = output->out.lines.dropped_bytes;
+	ret->lines_refused += output->out.lines.lost;
+	ret->stderr_lines = output->stderr_lines;
+	ret->stderr_dropped = output->err_limiter.held_ever;
 }
+
+const struct feed_type command_type = {
+	.kind = "command",
+	.new = command_new,
+	.start = command_start_or_rest,
+	.stop = command_stop,
+	.hurry = command_hurry,
+	.wanted = command_wanted,
+	.free = command_free,
+	.get_stats = command_get_stats,
+};

@@ -2,66 +2,101 @@
 #define DAEMON_FEED_FEED_H
 
 /*
- * feed: what publishes without being a consumer; commands, so far.
+ * feed: what publishes without being a consumer: commands, files, sockets,
+ * upstreams.
  *
- * Life      start -> (each)* -> stop -> done() -> free.  hurry between stop
- *           and done, if at all.
- * Order     A command's lines are published in the order it wrote them.
+ * Life      start -> (each, apply)* -> stop -> done() -> free.  hurry between
+ *           stop and done, if at all.
+ * Order     What one feed hears is published in the order it came.
  * Promise   A feed that fails is tried again with back-off, for ever; no
- *           fault of a command reaches another feed or ends the daemon.
- *           Whatever a command started in its process group ends with it.
- * Memory    Per command at most limits.message_bytes_max (the beginning of a
- *           line) and what the kernel keeps in two pipes.
+ *           fault of one reaches another or ends the daemon.  Whatever a
+ *           command started in its process group ends with it.
+ * Memory    Per feed some of its messages (DESIGN says how many), each at most
+ *           message_bytes_max, and what the kernel keeps.
  * Units     Microseconds, CLOCK_MONOTONIC.
- * Threads   LOOP_THREAD of the net loop, all of it; processes are started by
+ * Threads   LOOP_THREAD of the net loop, all of it; what may block is done by
  *           jobs on the executor.
  */
 
 #include "conf/conf.h"
+#include "daemon/base/buffer.h"
 #include "daemon/hub/hub.h"
 #include "daemon/loop/loop.h"
 
 #include <stdint.h>
 
 struct feeds;
+struct glue;
+
+struct feeds_options {
+	struct hub *hub;
+	es_loop *net;
+	es_executor *sys;
+	struct glue *glue; /* of net; NULL: no upstreams */
+	/*
+	 * An upstream has come back ("reconnected") or its mirror begins anew
+	 * ("epoch"): for consumers of the channel who can be told.  May be NULL.
+	 */
+	void (*notice)(const char *channel, const char *upstream,
+	    const char *state, void *arg);
+	void *arg;
+};
 
 /* The strings are good until the function that got them returns. */
 struct feed_stats {
-	const char *name, *kind, *channel; /* kind: "command" */
-	/* "starting", "running", "backoff", "stopping", "stopped" */
+	/* kind: "command", "file", "socket", "upstream" */
+	const char *name, *kind, *channel;
+	/*
+	 * "starting", "running", "waiting" (for a consumer, for the file),
+	 * "backoff", "stopping", "stopped", "finished"
+	 */
 	const char *state;
 	int64_t since_us; /* it has been in this state */
 	uint64_t messages, bytes; /* published */
-	uint64_t restarts; /* starts after the first */
+	uint64_t restarts; /* starts after the first; reconnects */
 	uint64_t lines_cut; /* too long: their beginning was published */
 	uint64_t bytes_cut; /* of those, what was dropped */
 	uint64_t lines_refused; /* the hub did not take them, or no memory */
+	uint64_t over_rate; /* dropped for max_rate */
+	uint64_t not_utf8; /* dropped for not_utf8 = reject */
 	uint64_t stderr_lines, stderr_dropped; /* seen; not in the log */
 	const char *last_error; /* NULL: nothing went wrong yet */
 };
 
 /*
- * Starts every feed of conf.  conf, hub, net and sys are borrowed until
- * feeds_free(); one that cannot be started is no error, it is tried again.
- * -ENOMEM: nothing was started.
+ * Starts every feed of conf, of which it keeps references; what options names
+ * is borrowed until feeds_free().  One that cannot be started is no error, it
+ * is tried again.  -ENOMEM: nothing was started.
  */
-int feeds_start(const struct conf *conf, struct hub *hub, es_loop *net,
-    es_executor *sys, struct feeds **ret_feeds) LOOP_THREAD;
+int feeds_start(struct conf *conf, const struct feeds_options *options,
+    struct feeds **ret_feeds) LOOP_THREAD;
+
+/*
+ * From now on the feeds are those of conf: what is equal in both goes on
+ * untouched, what is gone is stopped as by feeds_stop(), what is new or
+ * changed is started, after the end of what it replaces.
+ * -ENOMEM: nothing has changed.
+ */
+int feeds_apply(struct feeds *feeds, struct conf *conf) LOOP_THREAD;
+
+/* A channel has its first consumer, or has lost its last. */
+void feeds_on_interest(struct feeds *feeds, const char *channel, size_t len,
+    bool wanted) LOOP_THREAD;
 
 /*
  * SIGTERM to each process group, SIGKILL to what is left after the feed's
- * stop_timeout.  What they still write is published.  done(arg) comes once,
- * from a call on the loop, when no process of theirs is left; it may free the
- * feeds.  Once only.
+ * stop_timeout; a close to each upstream.  What they still give is published.
+ * done(arg) comes once, from a call on the loop, when nothing of them is left;
+ * it may free the feeds.  Once only.
  */
 void feeds_stop(
     struct feeds *feeds, void (*done)(void *arg), void *arg) LOOP_THREAD;
 
-/* The stop takes too long: SIGKILL now.  done() comes as promised. */
+/* The stop takes too long: an end, now.  done() comes as promised. */
 void feeds_hurry(struct feeds *feeds) LOOP_THREAD;
 
 /*
- * At any time, NULL too.  What is still there is killed and not waited for,
+ * At any time, NULL too.  What is still there is ended and not waited for,
  * and a done() that has not come does not come.
  */
 void feeds_free(struct feeds *feeds) LOOP_THREAD;
@@ -69,5 +104,8 @@ void feeds_free(struct feeds *feeds) LOOP_THREAD;
 void feeds_each(struct feeds *feeds,
     void (*fn)(const struct feed_stats *stats, void *arg),
     void *arg) LOOP_THREAD;
+
+/* All of the above for /metrics.  -ENOMEM. */
+int feeds_put_metrics(struct feeds *feeds, struct buffer *out) LOOP_THREAD;
 
 #endif

@@ -126,8 +126,8 @@ sink_tell_refusal(struct sink *sink, int code)
 
 /* 0, or why the hub did not take it. */
 static int
-sink_give(struct sink *sink, enum message_kind kind, const void *data,
-    size_t len)
+sink_give(
+    struct sink *sink, enum message_kind kind, const void *data, size_t len)
 {
 	const struct hub_message message = {
 		.kind = kind,
@@ -157,8 +157,8 @@ sink_can_wait(const struct sink *sink, int code)
 }
 
 static void
-sink_hold(struct sink *sink, enum message_kind kind, const void *data,
-    size_t len)
+sink_hold(
+    struct sink *sink, enum message_kind kind, const void *data, size_t len)
 {
 	struct held *held = memory_alloc(sizeof(*held) + len);
 
@@ -266,8 +266,8 @@ sink_replace(struct sink *sink, const uint8_t *data, size_t len)
 
 /* What kind of message these bytes are; -1: none, it is counted. */
 static int
-sink_judge(struct sink *sink, enum sink_bytes what, const void **data,
-    size_t *len)
+sink_judge(
+    struct sink *sink, enum sink_bytes what, const void **data, size_t *len)
 {
 	if (what == SINK_JSON)
 		return MESSAGE_JSON;
@@ -300,7 +300,8 @@ sink_publish(
 		return;
 	if (!list_empty(&sink->held)) {
 		sink_hold(sink, (enum message_kind)kind, data, len);
-	} else if (!rate_take(&sink->rate, clock_now_us())) {
+	} else if (sink->rate.step_ns > 0 &&
+		   !rate_take(&sink->rate, clock_now_us())) {
 		if (drops)
 			sink->over_rate++;
 		else
@@ -329,6 +330,18 @@ sink_wait(struct sink *sink)
 	assert(sink->timer);
 	sink->wanted = true;
 	return true;
+}
+
+void
+sink_hurry(struct sink *sink)
+{
+	es_loop_assert(sink->net);
+	rate_init(&sink->rate, 0);
+	if (list_empty(&sink->held))
+		return;
+	sink_disarm(sink);
+	if (!sink_arm(sink, 0))
+		(void)sink_empty(sink, true);
 }
 
 void

@@ -75,6 +75,9 @@ void sink_publish(struct sink *sink, enum sink_bytes what, const void *data,
  */
 bool sink_wait(struct sink *sink) LOOP_THREAD;
 
+/* It is to end: from now on max_rate makes nothing wait. */
+void sink_hurry(struct sink *sink) LOOP_THREAD;
+
 /* The feed has ended: what waits for its turn is published at once. */
 void sink_flush(struct sink *sink) LOOP_THREAD;
 
