@@ -20,11 +20,6 @@ ifeq ($(MAKELEVEL),0)
 MAKEFLAGS += --jobs=$(shell nproc)
 endif
 
-BINDIR = $(DESTDIR)$(PREFIX)/bin
-SBINDIR = $(DESTDIR)$(PREFIX)/sbin
-MANDIR = $(DESTDIR)$(PREFIX)/share/man
-EXAMPLES = $(DESTDIR)$(PREFIX)/share/doc/earshot/examples
-
 WARNINGS = -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes \
 	-Wpointer-arith -Wcast-qual -Wformat=2 -Wvla
 
@@ -42,8 +37,12 @@ PACKAGE_LIBS = $(eval PACKAGE_LIBS := \
 	$(shell $(PKG_CONFIG) --libs $(PACKAGES)))$(PACKAGE_LIBS)
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DEARSHOT_VERSION='"$(VERSION)"' \
-	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(CFLAGS) $(SAN)
-LIBS = -Wl,--as-needed $(PACKAGE_LIBS) -lboost_context -lm -ldl
+	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(if $(UCONTEXT),\
+	-DES_UCONTEXT) $(CFLAGS) $(SAN)
+# The static archive: assembler only, where the shared one wants libstdc++.
+# UCONTEXT=1 does without, at forty times the price of a task's switch.
+BOOST = $(if $(UCONTEXT),,-l:libboost_context.a)
+LIBS = -Wl,--as-needed $(PACKAGE_LIBS) $(BOOST) -lm -ldl
 
 ROOMS = $(filter-out daemon/ctl/%,$(wildcard daemon/*/*.c)) \
 	$(wildcard proto/*.c conf/*.c systemd/*.c)
@@ -74,6 +73,7 @@ help:
 	@echo 'make bench           every tests/bench script; one: make bench-NAME'
 	@echo 'make lint format     the checks of tests/lint; clang-format'
 	@echo 'make install         DESTDIR= PREFIX=$(PREFIX); also: uninstall, clean'
+	@echo 'make deb             a Debian package in $(B)/deb'
 
 # Set-up, by section of tests/setup/packages.txt.  What needs it comes after
 # it, also with -j.
@@ -82,7 +82,7 @@ deps:
 deps-%: deps
 	@tests/setup/setup.sh $*
 
-WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint,\
+WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint deb,\
 	$(MAKECMDGOALS))
 $(call objects,$(SOURCES)): | $(if $(WITH_SETUP),deps) found
 $(call objects,$(wildcard tests/*/*.c)): | $(if $(WITH_SETUP),deps-test)
@@ -174,25 +174,38 @@ lint: deps-test deps-lint found
 format: deps-lint
 	clang-format -i $(SOURCES) $(HEADERS)
 
-MAN_8 = $(wildcard daemon/*.8)
-MAN_1 = $(wildcard daemon/ctl/*.1)
-MAN_5 = $(wildcard conf/*.5)
+# FILE=PLACE below PREFIX; what is in bin and sbin can be run.
+DOC = share/doc/earshot
+MAN = $(foreach n,1 3 5 7 8,$(foreach f,$(wildcard daemon/*.$n daemon/*/*.$n \
+	conf/*.$n proto/*.$n),$f=share/man/man$n/$(notdir $f)))
+INSTALLED = $(B)/earshotd=sbin/earshotd $(B)/earshot=bin/earshot $(MAN) \
+	daemon/ctl/earshot.bash=share/bash-completion/completions/earshot \
+	systemd/earshot.service=lib/systemd/system/earshot.service \
+	systemd/earshot.socket=lib/systemd/system/earshot.socket \
+	systemd/earshot.sysusers=lib/sysusers.d/earshot.conf \
+	systemd/earshot.catalog=lib/systemd/catalog/earshot.catalog \
+	$(foreach f,$(wildcard systemd/dropins/*),\
+	$f=$(DOC)/dropins/$(notdir $f)) \
+	$(foreach f,conf/earshot.conf conf/demo.conf,\
+	$f=$(DOC)/examples/$(notdir $f))
 
-install: all
-	install -d $(BINDIR) $(SBINDIR) $(EXAMPLES) \
-	    $(MANDIR)/man1 $(MANDIR)/man5 $(MANDIR)/man8
-	install -m 755 $(B)/earshotd $(SBINDIR)
-	install -m 755 $(B)/earshot $(BINDIR)
-	install -m 644 $(MAN_8) $(MANDIR)/man8
-	install -m 644 $(MAN_1) $(MANDIR)/man1
-	install -m 644 $(MAN_5) $(MANDIR)/man5
-	install -m 644 conf/demo.conf $(EXAMPLES)
+install: install-files
+install-files: | $(if $(filter install,$(MAKECMDGOALS)),all)
+	@for f in $(INSTALLED); do \
+	    place='$(DESTDIR)$(PREFIX)'/$${f#*=}; \
+	    case $$f in *=bin/*|*=sbin/*) mode=755;; *) mode=644;; esac; \
+	    install -D -m $$mode "$${f%%=*}" "$$place" || exit 1; \
+	    case $$f in *.service) sed -i 's|/usr/\(s*[bh]\)|$(PREFIX)/\1|' \
+		"$$place" || exit 1; esac; done
+	@echo 'earshot is in $(DESTDIR)$(PREFIX); next: README, section "As a service"'
 
 uninstall:
-	rm -f $(SBINDIR)/earshotd $(BINDIR)/earshot $(EXAMPLES)/demo.conf \
-	    $(addprefix $(MANDIR)/man8/,$(notdir $(MAN_8))) \
-	    $(addprefix $(MANDIR)/man1/,$(notdir $(MAN_1))) \
-	    $(addprefix $(MANDIR)/man5/,$(notdir $(MAN_5)))
+	@rm -f $(foreach f,$(INSTALLED),\
+	    '$(DESTDIR)$(PREFIX)/$(word 2,$(subst =, ,$f))')
+	@rmdir '$(DESTDIR)$(PREFIX)/$(DOC)'/*/ '$(DESTDIR)$(PREFIX)/$(DOC)' || true
+
+deb: deps deps-deb
+	@systemd/debian/build.sh $(B)/deb
 
 # What set-up built stays: it is not ours and half a minute's work.
 clean:
@@ -201,7 +214,7 @@ clean:
 
 .PHONY: all help deps found run test check check-valgrind check-asan \
 	check-tsan check-sanitized fuzz run-fuzzers bench lint format install \
-	uninstall clean
+	install-files uninstall deb clean
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:

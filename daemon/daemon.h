@@ -69,4 +69,7 @@ void heartbeat_stop(struct daemon *daemon);
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
 void test_hooks(struct daemon *daemon) __attribute__((weak));
 
+/* metrics.c: the feeds in /metrics, for net_add_metrics(). */
+int metrics_put_feeds(struct buffer *out, void *arg);
+
 #endif

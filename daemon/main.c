@@ -182,8 +182,10 @@ on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 
 	(void)signo;
 	(void)info;
-	if (daemon->drain.running)
-		return; /* READY=1 would be a lie */
+	if (daemon->drain.running) { /* READY=1 would be a lie */
+		log_warn("SIGHUP: draining; nothing is reloaded");
+		return;
+	}
 	/* A manager that sent it waits for both words. */
 	(void)notify_reloading("reload: not in this version");
 	log_warn("SIGHUP: this version does not reload; restart it");
@@ -233,41 +235,6 @@ add_signals(struct daemon *daemon)
 	return error;
 }
 
-struct feed_page {
-	struct buffer *out;
-	int error;
-};
-
-static void
-put_feed(const struct feed_stats *feed, void *arg)
-{
-	struct feed_page *page = arg;
-
-	if (page->error == 0)
-		page->error = buffer_printf(page->out, SIZE_MAX / 2,
-		    "earshot_feed_up{feed=\"%s\",kind=\"%s\"} %d\n"
-		    "earshot_feed_messages_total{feed=\"%s\"} %" PRIu64 "\n"
-		    "earshot_feed_bytes_total{feed=\"%s\"} %" PRIu64 "\n"
-		    "earshot_feed_restarts_total{feed=\"%s\"} %" PRIu64 "\n"
-		    "earshot_feed_lines_cut_total{feed=\"%s\"} %" PRIu64 "\n"
-		    "earshot_feed_refused_total{feed=\"%s\"} %" PRIu64 "\n",
-		    feed->name, feed->kind, strcmp(feed->state, "running") == 0,
-		    feed->name, feed->messages, feed->name, feed->bytes,
-		    feed->name, feed->restarts, feed->name, feed->lines_cut,
-		    feed->name, feed->lines_refused);
-}
-
-static int
-put_feeds(struct buffer *out, void *arg)
-{
-	struct daemon *daemon = arg;
-	struct feed_page page = { .out = out };
-
-	es_loop_assert(daemon->net_loop);
-	feeds_each(daemon->feeds, put_feed, &page);
-	return page.error;
-}
-
 /* What systemd passed goes over to the net room. */
 static int
 listen_on_net(struct daemon *daemon) LOOP_THREAD
@@ -309,7 +276,7 @@ open_on_net(void *arg, es_value *ret)
 	error = feeds_start(daemon->conf, net_hub(daemon->net),
 	    daemon->net_loop, daemon->sys, &daemon->feeds);
 	if (error == 0)
-		net_add_metrics(daemon->net, put_feeds, daemon);
+		net_add_metrics(daemon->net, metrics_put_feeds, daemon);
 	return error;
 }
 

@@ -30,6 +30,12 @@
 #define V1_FAULT_TEXT_MAX 192
 
 /*
+ * The longest command, so that a payload of that many bytes fits as JSON, as
+ * base64 and as a text of which most is escaped.  A longer one is closed 1009.
+ */
+#define V1_COMMAND_BYTES_MAX(message_bytes_max) (3 * (message_bytes_max) + 4096)
+
+/*
  * X(name, code, violation): a violation is the client's fault alone, and
  * counts towards the limit that closes the connection with 1008.
  */

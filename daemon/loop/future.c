@@ -392,10 +392,18 @@ es_future_cancel(es_future *f)
 	if (asked)
 		return 1;
 	if (f->ops)
-		f->ops->cancel(f, f->producer);
-	else if (!future_ask_hook(f))
-		return future_settle_code(f, -ECANCELED) == 0;
-	return 1;
+		return f->ops->cancel(f, f->producer);
+	if (future_ask_hook(f))
+		return 1;
+	return future_settle_code(f, -ECANCELED) == 0;
+}
+
+void
+future_forget_asked(es_future *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->asked = false;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static void

@@ -189,7 +189,7 @@ executor_ask_running(es_executor *e)
 			continue;
 		atomic_store(&job->cancelled, true);
 		if (job->parker)
-			parker_wake(job->parker, PARKER_CANCELLED);
+			parker_wake(job->parker);
 	}
 }
 
@@ -248,18 +248,12 @@ executor_join(es_executor *e)
 }
 
 int
-es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
+executor_end(es_executor *e, unsigned flags, es_usec timeout)
 {
 	es_usec deadline = loop_deadline(timeout);
 	struct list quiets;
 	int left = 0;
 
-	if (!e)
-		return 0;
-	if (e->generation != loop_generation)
-		return -ECHILD;
-	if (loop_here.job && loop_here.job->executor == e)
-		return -EDEADLK;
 	pthread_mutex_lock(&e->lock);
 	e->shutdown = true;
 	if (flags & ES_EXEC_CANCEL) {
@@ -282,4 +276,16 @@ es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
 	left += executor_join(e);
 	executor_unref(e);
 	return left;
+}
+
+int
+es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
+{
+	if (!e)
+		return 0;
+	if (e->generation != loop_generation)
+		return -ECHILD;
+	if (loop_here.job && loop_here.job->executor == e)
+		return -EDEADLK;
+	return executor_end(e, flags, timeout);
 }

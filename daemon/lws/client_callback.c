@@ -136,15 +136,18 @@ on_established(struct client *client, struct lws *wsi)
 	return client_of(wsi) != NULL ? 0 : -1;
 }
 
+/* The peer broke the rules; what we still had to say is not said. */
 static int
-fail(struct client *client, struct lws *wsi, uint16_t code, const char *why)
+fail(struct client *client, uint16_t code, const char *why)
 {
-	client_note_close(client, code, why, strlen(why));
-	lws_close_reason(wsi, (enum lws_close_status)code,
-	    (unsigned char *)client->reason, client->reason_len);
-	client->state = CLOSING;
-	client->close_sent = true;
-	return -1;
+	struct list *node;
+
+	es_loop_assert(client->outbound->loop);
+	while ((node = list_first(&client->queue)) != NULL)
+		client_drop_outgoing(
+		    client, LIST_ENTRY(node, struct outgoing, node));
+	client_close(client, code, why);
+	return 0;
 }
 
 static int
@@ -177,11 +180,11 @@ on_receive(struct client *client, struct lws *wsi, const void *data, size_t len)
 		client->utf8 = UTF8_STATE_INIT;
 	}
 	if (len > client->message_bytes_max - client->message.len)
-		return fail(client, wsi, 1009, "message too long");
+		return fail(client, 1009, "message too long");
 	if (client->message_text &&
 	    (!utf8_feed(&client->utf8, data, len) ||
 		(last && !utf8_complete(&client->utf8))))
-		return fail(client, wsi, 1007, "text is not UTF-8");
+		return fail(client, 1007, "text is not UTF-8");
 	if (last && client->message.len == 0) { /* all of it, as mostly */
 		client->message_open = false;
 		return deliver(client, wsi, data, len);
@@ -189,7 +192,7 @@ on_receive(struct client *client, struct lws *wsi, const void *data, size_t len)
 	error = buffer_append(
 	    &client->message, data, len, client->message_bytes_max);
 	if (error < 0)
-		return fail(client, wsi, 1011, "out of memory");
+		return fail(client, 1011, "out of memory");
 	if (!last)
 		return 0;
 	client->message_open = false;
@@ -244,7 +247,8 @@ on_writable(struct client *client, struct lws *wsi)
 	client = tell_room(client, wsi);
 	if (client == NULL)
 		return -1;
-	if (!list_empty(&client->queue)) {
+	/* With a remainder in its buffer it would drop the close frame. */
+	if (!list_empty(&client->queue) || lws_partial_buffered(wsi)) {
 		(void)lws_callback_on_writable(wsi); /* dead ones end anyway */
 		return 0;
 	}

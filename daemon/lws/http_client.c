@@ -210,6 +210,35 @@ receive(struct http_client *client)
 	}
 }
 
+static void on_deadline(void *arg);
+
+/* The post has until `after` from now on, unless something moves. */
+static int
+arm(struct http_client *client, es_usec after)
+{
+	es_loop *loop = client->outbound->loop;
+
+	forget_call(&client->deadline);
+	return es_call_later(loop, after, "http.deadline", on_deadline, client,
+	    NULL, &client->deadline);
+}
+
+static void
+on_deadline(void *arg)
+{
+	struct http_client *client = arg;
+	es_usec left = client->moved - es_loop_time(client->outbound->loop);
+
+	es_loop_assert(client->outbound->loop);
+	assert(client->busy);
+	if (client->was_open)
+		left += client->options.answer_timeout;
+	if (client->was_open && left > 0 && arm(client, left) == 0)
+		return;
+	fail(client,
+	    client->was_open ? "no answer in time" : "no connection in time");
+}
+
 static void
 on_ready(void *arg)
 {
@@ -220,32 +249,16 @@ on_ready(void *arg)
 		drop_link(client);
 		return;
 	}
-	if (link_is_open(client->link))
+	if (!client->was_open && link_is_open(client->link)) {
 		client->was_open = true;
+		client->moved = es_loop_time(client->outbound->loop);
+		if (arm(client, client->options.answer_timeout) < 0) {
+			fail(client, "out of memory");
+			return;
+		}
+	}
 	send_some(client);
 	receive(client);
-}
-
-static void
-on_deadline(void *arg)
-{
-	struct http_client *client = arg;
-	const es_usec timeout = client->was_open
-				    ? client->options.answer_timeout
-				    : client->options.connect_timeout;
-	const es_usec left =
-	    client->moved + timeout - es_loop_time(client->outbound->loop);
-
-	es_loop_assert(client->outbound->loop);
-	assert(client->busy);
-	es_call_unref(client->deadline);
-	client->deadline = NULL;
-	if (left > 0 &&
-	    es_call_later(client->outbound->loop, left, "http.deadline",
-		on_deadline, client, NULL, &client->deadline) == 0)
-		return;
-	fail(client,
-	    client->was_open ? "no answer in time" : "no connection in time");
 }
 
 int
@@ -339,10 +352,8 @@ begin(struct http_client *client)
 	    client->moved - client->idle_since > HTTP_CLIENT_IDLE_MAX)
 		drop_link(client);
 	client->was_open = client->link != NULL;
-	error = es_call_later(loop,
-	    client->was_open ? client->options.answer_timeout
-			     : client->options.connect_timeout,
-	    "http.deadline", on_deadline, client, NULL, &client->deadline);
+	error = arm(client, client->was_open ? client->options.answer_timeout
+					     : client->options.connect_timeout);
 	if (error < 0 || client->link != NULL)
 		return error;
 	client->connect_error = link_open(client->outbound,

@@ -177,9 +177,11 @@ static int
 tls_open(struct link *link, struct outbound *outbound, const char *host)
 {
 	static const unsigned char alpn[] = "\x08http/1.1";
+	char name[OUTBOUND_AUTHORITY_MAX]; /* the macro wants no const */
 	X509_VERIFY_PARAM *param;
 	int done;
 
+	(void)snprintf(name, sizeof(name), "%s", host);
 	outbound_trust(outbound);
 	link->tls = SSL_new(outbound->tls);
 	if (link->tls == NULL)
@@ -191,7 +193,7 @@ tls_open(struct link *link, struct outbound *outbound, const char *host)
 		done = X509_VERIFY_PARAM_set1_ip_asc(param, host);
 	else
 		done = X509_VERIFY_PARAM_set1_host(param, host, 0) == 1 &&
-		       SSL_set_tlsext_host_name(link->tls, host) == 1;
+		       SSL_set_tlsext_host_name(link->tls, name) == 1;
 	if (done != 1 || SSL_set_fd(link->tls, link->fd) != 1 ||
 	    SSL_set_alpn_protos(link->tls, alpn, sizeof(alpn) - 1) != 0)
 		return -ENOMEM;

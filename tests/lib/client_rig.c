@@ -16,8 +16,10 @@ static void
 on_open(struct client *client, void *arg)
 {
 	struct client_test *test = arg;
-	const char *header = client_header(client, "earshot-position");
+	const char *header;
 
+	es_loop_assert(test->rig.loop);
+	header = client_header(client, "earshot-position");
 	test->opened++;
 	if (header != NULL)
 		strcpy(test->header, header);
@@ -46,6 +48,7 @@ on_message(struct client *client, enum client_kind kind, const void *data,
 static void
 at_end(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	if (test->free_at_end) {
 		client_free(test->client);
 		test->client = NULL;
@@ -100,6 +103,7 @@ client_test_begin(void *arg)
 {
 	struct client_test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	test->open_result = client_open(
 	    test->rig.outbound, &test->options, &ops, test, &test->client);
 	assert_int_equal(test->opened + test->failed, 0);
@@ -133,6 +137,7 @@ client_test_free(void *arg)
 {
 	struct client_test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	client_free(test->client);
 	rig_done(&test->rig);
 }

@@ -313,8 +313,11 @@ peer_write_frame(
 void
 peer_wait_end(struct peer *peer)
 {
-	char byte;
+	char data[65536];
+	ssize_t n;
 
-	while (peer_read(peer, &byte, 1))
-		continue;
+	do
+		n = peer->tls != NULL ? SSL_read(peer->tls, data, sizeof(data))
+				      : recv(peer->fd, data, sizeof(data), 0);
+	while (n > 0);
 }

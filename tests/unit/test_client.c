@@ -195,6 +195,7 @@ bad_options_are_refused(void **state)
 static void
 free_now(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	client_free(test->client);
 	test->client = NULL;
 	test->opened = 0; /* no end is told */

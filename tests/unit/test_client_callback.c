@@ -107,6 +107,7 @@ send_and_close(struct client_test *test)
 	struct client *client = test->client;
 	char big[2000];
 
+	es_loop_assert(test->rig.loop);
 	memset(big, 'x', sizeof(big));
 	assert_int_equal(client_send(client, CLIENT_TEXT, "one", 3), 0);
 	assert_int_equal(client_send(client, CLIENT_BINARY, "\xfe", 1), 0);
@@ -136,11 +137,70 @@ what_is_sent_arrives_before_the_close(void **state)
 	assert_string_equal(test.reason, "enough");
 }
 
+#define BIG_BYTES ((size_t)1 << 20)
+#define BIG_COUNT 12
+
+static void
+counts_big_ones(struct peer *peer, void *arg)
+{
+	struct overheard *overheard = arg;
+	uint8_t *payload = malloc(BIG_BYTES);
+	unsigned opcode = 0;
+	int64_t n = 0;
+
+	assert_non_null(payload);
+	if (peer_upgrade(peer, ""))
+		while (n >= 0 && opcode != FRAME_CLOSE) {
+			n = peer_read_frame(peer, &opcode, payload, BIG_BYTES);
+			if (n == (int64_t)BIG_BYTES && payload[n - 1] == 'x')
+				(void)strcat(overheard->text, "x");
+		}
+	if (n >= 2)
+		overheard->close_code =
+		    (unsigned)(payload[0] << 8 | payload[1]);
+	(void)peer_write_frame(peer, true, FRAME_CLOSE, "", 0);
+	free(payload);
+}
+
+static void
+send_big_and_close(struct client_test *test)
+{
+	uint8_t *payload = memory_alloc(BIG_BYTES);
+	int i;
+
+	es_loop_assert(test->rig.loop);
+	assert_non_null(payload);
+	memset(payload, 'x', BIG_BYTES);
+	for (i = 0; i < BIG_COUNT; i++)
+		assert_int_equal(client_send(test->client, CLIENT_BINARY,
+				     payload, BIG_BYTES),
+		    0);
+	memory_free(payload);
+	client_close(test->client, 4000, "");
+}
+
+static void
+more_than_the_socket_takes_leaves_before_the_close(void **state)
+{
+	struct overheard overheard = { .close_code = 0 };
+	struct client_test test;
+
+	(void)state;
+	client_test_init(&test, counts_big_ones, &overheard);
+	test.options.queue_bytes_max = (BIG_COUNT + 1) * BIG_BYTES;
+	test.at_open = send_big_and_close;
+	assert_int_equal(client_test_run(&test, NULL), 1);
+	assert_int_equal(strlen(overheard.text), BIG_COUNT);
+	assert_int_equal(overheard.close_code, 4000);
+	assert_int_equal(test.code, 4000);
+}
+
 static void
 fill_queue(struct client_test *test)
 {
 	int result, sent = 0;
 
+	es_loop_assert(test->rig.loop);
 	while ((result = client_send(
 		    test->client, CLIENT_TEXT, "0123456789", 10)) == 0)
 		sent++;
@@ -151,6 +211,7 @@ fill_queue(struct client_test *test)
 static void
 close_at_room(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	if (test->rooms == 1)
 		fill_queue(test);
 	else
@@ -184,6 +245,7 @@ opens_and_ignores(struct peer *peer, void *arg)
 static void
 close_at_once(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	client_close(test->client, 1000, "bye");
 }
 
@@ -302,6 +364,7 @@ on_resume(void *arg)
 {
 	struct client_test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	assert_int_equal(test->messages, 0);
 	client_resume(test->client);
 }
@@ -309,6 +372,7 @@ on_resume(void *arg)
 static void
 pause_for_a_while(struct client_test *test)
 {
+	es_loop_assert(test->rig.loop);
 	client_pause(test->client);
 	assert_int_equal(es_call_later(test->rig.loop, ES_MS(50), "test",
 			     on_resume, test, NULL, NULL),
@@ -346,6 +410,8 @@ main(void)
 		cmocka_unit_test(messages_arrive_whole_and_the_end_is_told),
 		cmocka_unit_test(fragments_and_long_frames_are_put_together),
 		cmocka_unit_test(what_is_sent_arrives_before_the_close),
+		cmocka_unit_test(
+		    more_than_the_socket_takes_leaves_before_the_close),
 		cmocka_unit_test(a_full_queue_says_when_there_is_room),
 		cmocka_unit_test(
 		    a_close_without_answer_ends_at_the_close_timeout),

@@ -41,6 +41,7 @@ static void post(struct test *test);
 static void
 close_client(struct test *test)
 {
+	es_loop_assert(test->rig.loop);
 	http_client_close(test->client);
 	test->client = NULL;
 }
@@ -70,6 +71,7 @@ post(struct test *test)
 {
 	const int answers = test->answers;
 
+	es_loop_assert(test->rig.loop);
 	test->post_result = http_client_post(test->client, "/x?split=lines",
 	    "text/plain", test->body, test->len, on_done, test);
 	assert_int_equal(test->answers, answers);
@@ -86,6 +88,7 @@ begin(void *arg)
 {
 	struct test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	test->open_result =
 	    http_client_open(test->rig.outbound, &test->options, &test->client);
 	if (test->open_result == 0)
@@ -492,6 +495,7 @@ post_badly(void *arg)
 {
 	struct test *test = arg;
 
+	es_loop_assert(test->rig.loop);
 	assert_int_equal(
 	    http_client_open(test->rig.outbound, &test->options, &test->client),
 	    0);

@@ -1,0 +1,93 @@
+/*
+ * The feeds' part of /metrics: one block a metric, one line a feed.
+ *
+ * To add a metric: a line in the table.
+ */
+
+#include "daemon/daemon.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+static const struct feed_metric {
+	const char *name, *type, *help;
+	size_t offset; /* of a uint64_t in struct feed_stats */
+} metrics[] = {
+#define FEED(field, name, help)                                                \
+	{                                                                      \
+		name, "counter", help, offsetof(struct feed_stats, field)      \
+	}
+	FEED(messages, "feed_messages_total", "messages a feed published"),
+	FEED(bytes, "feed_bytes_total", "payload bytes a feed published"),
+	FEED(restarts, "feed_restarts_total", "starts after the first"),
+	FEED(lines_cut, "feed_lines_cut_total",
+	    "lines over limit message_bytes_max, their beginning published"),
+	FEED(lines_refused, "feed_lines_refused_total",
+	    "lines that the hub did not take"),
+	FEED(stderr_dropped, "feed_stderr_dropped_total",
+	    "lines of stderr that are not in the log"),
+#undef FEED
+};
+
+struct page {
+	struct buffer *out;
+	const struct feed_metric *metric;
+	int error;
+};
+
+static void
+put_value(const struct feed_stats *feed, void *arg)
+{
+	struct page *page = arg;
+	const void *field = (const char *)feed + page->metric->offset;
+
+	if (page->error == 0)
+		page->error = buffer_printf(page->out, SIZE_MAX / 2,
+		    "earshot_%s{feed=\"%s\",kind=\"%s\"} %" PRIu64 "\n",
+		    page->metric->name, feed->name, feed->kind,
+		    *(const uint64_t *)field);
+}
+
+static void
+put_state(const struct feed_stats *feed, void *arg)
+{
+	struct page *page = arg;
+
+	if (page->error == 0)
+		page->error = buffer_printf(page->out, SIZE_MAX / 2,
+		    "earshot_feed_up{feed=\"%s\",kind=\"%s\",state=\"%s\"} "
+		    "%d\n",
+		    feed->name, feed->kind, feed->state,
+		    strcmp(feed->state, "running") == 0);
+}
+
+static int
+put_head(
+    struct page *page, const char *name, const char *type, const char *help)
+{
+	return buffer_printf(page->out, SIZE_MAX / 2,
+	    "# HELP earshot_%s %s\n# TYPE earshot_%s %s\n", name, help, name,
+	    type);
+}
+
+int
+metrics_put_feeds(struct buffer *out, void *arg)
+{
+	struct daemon *daemon = arg;
+	struct page page = { .out = out };
+	size_t i;
+
+	es_loop_assert(daemon->net_loop);
+	page.error =
+	    put_head(&page, "feed_up", "gauge", "1 while a feed is running");
+	feeds_each(daemon->feeds, put_state, &page);
+	for (i = 0; i < sizeof(metrics) / sizeof(*metrics); i++) {
+		page.metric = &metrics[i];
+		if (page.error == 0)
+			page.error = put_head(&page, page.metric->name,
+			    page.metric->type, page.metric->help);
+		feeds_each(daemon->feeds, put_value, &page);
+	}
+	return page.error;
+}
