@@ -19,7 +19,6 @@
  */
 
 #include "conf/conf.h"
-#include "daemon/base/buffer.h"
 #include "daemon/hub/hub.h"
 #include "daemon/loop/loop.h"
 
@@ -27,6 +26,20 @@
 
 struct feeds;
 struct glue;
+
+/*
+ * What a handler bound to an upstream hears, from calls on the loop; each may
+ * be NULL.  None may block, nor stop or free feeds.
+ */
+struct feed_hooks {
+	void (*on_open)(const char *upstream, void *arg);
+	/* true: the handler sees to it; false: published as without one. */
+	bool (*on_message)(const char *upstream, bool binary, const void *data,
+	    size_t len, void *arg);
+	void (*on_error)(const char *upstream, const char *text, void *arg);
+	void (*on_close)(const char *upstream, uint16_t code,
+	    const char *reason, size_t len, void *arg);
+};
 
 struct feeds_options {
 	struct hub *hub;
@@ -39,7 +52,8 @@ struct feeds_options {
 	 */
 	void (*notice)(const char *channel, const char *upstream,
 	    const char *state, void *arg);
-	void *arg;
+	const struct feed_hooks *hooks; /* may be NULL; borrowed */
+	void *arg; /* of all of these */
 };
 
 /* The strings are good until the function that got them returns. */
@@ -84,6 +98,17 @@ void feeds_on_interest(struct feeds *feeds, const char *channel, size_t len,
     bool wanted) LOOP_THREAD;
 
 /*
+ * For handlers: a message to the peer of an upstream, and whether its reading
+ * rests until it is told otherwise.  -ENOENT: no such upstream.  -ENOTCONN;
+ * -EAGAIN, -EMSGSIZE: too much waits to be sent; -EILSEQ: text that is not
+ * UTF-8; -ENOMEM.
+ */
+int feeds_send(struct feeds *feeds, const char *upstream, bool binary,
+    const void *data, size_t len) LOOP_THREAD;
+int feeds_pause(
+    struct feeds *feeds, const char *upstream, bool pause) LOOP_THREAD;
+
+/*
  * SIGTERM to each process group, SIGKILL to what is left after the feed's
  * stop_timeout; a close to each upstream.  What they still give is published.
  * done(arg) comes once, from a call on the loop, when nothing of them is left;
@@ -104,8 +129,5 @@ void feeds_free(struct feeds *feeds) LOOP_THREAD;
 void feeds_each(struct feeds *feeds,
     void (*fn)(const struct feed_stats *stats, void *arg),
     void *arg) LOOP_THREAD;
-
-/* All of the above for /metrics.  -ENOMEM. */
-int feeds_put_metrics(struct feeds *feeds, struct buffer *out) LOOP_THREAD;
 
 #endif

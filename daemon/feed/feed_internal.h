@@ -71,6 +71,11 @@ struct feed {
 extern const struct feed_type command_type, file_type, socket_type,
     upstream_type;
 
+/* upstream.c: as feeds_send() and feeds_pause(). */
+int upstream_send(
+    struct feed *feed, bool binary, const void *data, size_t len) LOOP_THREAD;
+void upstream_pause(struct feed *feed, bool pause) LOOP_THREAD;
+
 /* The feed is zeroed memory; a reference on owner is taken. */
 void feed_init(struct feed *feed, const struct feed_type *type,
     const struct conf_feed *conf, struct conf *owner, struct feed_host *host);

@@ -300,6 +300,41 @@ feeds_on_interest(
 	}
 }
 
+/* NULL: there is none. */
+static struct feed *
+feeds_upstream(struct feeds *feeds, const char *name)
+{
+	LIST_EACH_SAFE(node, next, &feeds->feeds)
+	{
+		struct feed *feed = feed_of(node);
+
+		if (feed->type == &upstream_type && !feed->retiring &&
+		    strcmp(feed->conf->name, name) == 0)
+			return feed;
+	}
+	return NULL;
+}
+
+int
+feeds_send(struct feeds *feeds, const char *upstream, bool binary,
+    const void *data, size_t len)
+{
+	struct feed *feed = feeds_upstream(feeds, upstream);
+
+	return feed ? upstream_send(feed, binary, data, len) : -ENOENT;
+}
+
+int
+feeds_pause(struct feeds *feeds, const char *upstream, bool pause)
+{
+	struct feed *feed = feeds_upstream(feeds, upstream);
+
+	if (!feed)
+		return -ENOENT;
+	upstream_pause(feed, pause);
+	return 0;
+}
+
 void
 feeds_stop(struct feeds *feeds, void (*done)(void *arg), void *arg)
 {

@@ -295,6 +295,12 @@ net_close(struct net *net)
 	memory_free(net);
 }
 
+struct glue *
+net_glue(struct net *net)
+{
+	return net->glue;
+}
+
 struct hub *
 net_hub(struct net *net)
 {

@@ -124,11 +124,11 @@ rig_add(struct rig *rig, const char *channel, const char *script)
 	args[1] = strdup("-c");
 	args[2] = strdup(script);
 	*command = (struct conf_command){
-		.name = strdup(channel),
+		.feed = { .name = strdup(channel),
+		    .channel = strdup(channel),
+		    .backoff_min_us = 10000,
+		    .backoff_max_us = 40000 },
 		.exec = { .items = args, .count = 3 },
-		.channel = strdup(channel),
-		.backoff_min_us = 10000,
-		.backoff_max_us = 40000,
 		.stop_timeout_us = 60000000,
 	};
 	return n;
@@ -184,8 +184,10 @@ do_start(struct rig *rig)
 			strlen(channel), &from, clock_wall_us(), &answer),
 		    0);
 	memory_fail_nth(rig->fail_nth);
-	if (feeds_start(rig->conf, rig->hub, rig->net, rig->sys, &rig->feeds) <
-	    0)
+	if (feeds_start(rig->conf,
+		&(struct feeds_options){
+		    .hub = rig->hub, .net = rig->net, .sys = rig->sys },
+		&rig->feeds) < 0)
 		rig->feeds = NULL;
 }
 
