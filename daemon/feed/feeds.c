@@ -352,7 +352,7 @@ feeds_stop(struct feeds *feeds, void (*done)(void *arg), void *arg)
 			feed->state = FEED_STOPPED;
 	}
 	feeds->stopping = true;
-	if (!feeds_sweep_later(feeds))
+	if (feeds_are_over(feeds) && !feeds_sweep_later(feeds))
 		feeds_sweep(feeds); /* last: may free us */
 }
 
