@@ -64,6 +64,7 @@ void drain_tell(struct daemon *daemon);
 /* STATUS and watchdog, as long as the net loop answers.  -ENOMEM. */
 int heartbeat_start(struct daemon *daemon);
 void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
+void heartbeat_hasten(struct daemon *daemon); /* more often, from now on */
 void heartbeat_stop(struct daemon *daemon);
 
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */

@@ -153,6 +153,7 @@ drain_on_signal(struct daemon *daemon)
 		daemon->drain.running = true;
 		daemon->drain.began = now;
 		drain_tell(daemon);
+		heartbeat_hasten(daemon);
 		log_event(LOG_LEVEL_INFO,
 		    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
 		    "draining, at most %" PRId64 " s",

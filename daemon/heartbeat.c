@@ -270,6 +270,14 @@ heartbeat_ready(struct daemon *daemon)
 }
 
 void
+heartbeat_hasten(struct daemon *daemon)
+{
+	heartbeat_stop(daemon);
+	if (heartbeat_start(daemon) < 0)
+		log_error("heartbeat stops: out of memory");
+}
+
+void
 heartbeat_stop(struct daemon *daemon)
 {
 	if (daemon->heartbeat.timer == NULL)

@@ -3,6 +3,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/feed/feed_internal.h"
 
@@ -79,9 +80,12 @@ feed_back_off(struct feed *feed)
 		       UINT64_C(1442695040888963407);
 	delay_us = backoff_next(&feed->backoff, host->random >> 16);
 	feed_set_state(feed, FEED_BACKOFF);
-	log_warn("%s %s; again in %" PRId64 " ms feed=%s channel=%s",
-	    feed->type->kind, feed->error, delay_us / 1000, feed->conf->name,
-	    feed->conf->channel);
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_FEED_DOWN,
+		.feed = feed->conf->name,
+		.channel = feed->conf->channel },
+	    "%s %s; again in %" PRId64 " ms", feed->type->kind, feed->error,
+	    delay_us / 1000);
 	return delay_us;
 }
 

@@ -108,7 +108,7 @@ await_leave(struct await *await)
 	for (i = 0; i < await->n; i++) {
 		struct await_node *node = &await->nodes[i];
 
-		future_remove_waiter(await->f[i], &node->waiter);
+		(void)future_remove_waiter(await->f[i], &node->waiter);
 		if (node->is_blocked)
 			loop_unblock(await->f[i]->home, &node->blocked);
 	}
@@ -142,6 +142,17 @@ await_any(es_future *const *f, size_t n, es_usec deadline, bool regardless)
 	return r == 0 && closed ? -ESHUTDOWN : r;
 }
 
+/* Who was told that the home has closed knows how f will end. */
+static int
+await_one(es_future *f, es_usec deadline, bool regardless)
+{
+	int r = await_any(&f, 1, deadline, regardless);
+
+	if (r == -ESHUTDOWN)
+		atomic_store(&f->seen, true);
+	return r;
+}
+
 int
 es_await(es_future *f, es_usec timeout)
 {
@@ -154,7 +165,7 @@ es_await(es_future *f, es_usec timeout)
 		return future_code_seen(f);
 	if (timeout <= 0)
 		return -ETIMEDOUT;
-	r = await_any(&f, 1, wait_deadline(timeout), false);
+	r = await_one(f, wait_deadline(timeout), false);
 	return r == 0 ? future_code_seen(f) : r;
 }
 
@@ -192,7 +203,7 @@ await_until_taken(es_future *f, es_usec timeout)
 
 	if (future_settled(f))
 		return 0;
-	why = timeout > 0 ? await_any(&f, 1, wait_deadline(timeout), false)
+	why = timeout > 0 ? await_one(f, wait_deadline(timeout), false)
 			  : -ETIMEDOUT;
 	if (why == 0)
 		return 0;
@@ -200,7 +211,7 @@ await_until_taken(es_future *f, es_usec timeout)
 	if (why != -ETIMEDOUT && why != -ECANCELED)
 		return why;
 	/* It may be using our stack: now nothing but its end counts. */
-	r = future_settled(f) ? 0 : await_any(&f, 1, ES_FOREVER, true);
+	r = future_settled(f) ? 0 : await_one(f, ES_FOREVER, true);
 	if (r < 0)
 		return r;
 	/* A value that came all the same wins; so does f's own failure. */

@@ -3,8 +3,8 @@
  *
  * Closing, in order: refuse what comes from outside; cancel the tasks and run
  * them to their end; drop what is queued and release every waiter; then the
- * own executor, signals, descriptors and the base go.  Between the first two and the last nothing
- * accepted is lost, and afterwards nothing is accepted.
+ * own executor, signals, descriptors and the base go.  Between the first two
+ * and the last nothing accepted is lost, and afterwards nothing is accepted.
  * The struct stays until the last reference: a late submit is refused, it
  * does not touch freed memory.
  */

@@ -79,7 +79,8 @@ int future_settle_code(es_future *f, int code);
 /* False: settled, and the waiter is not in use. */
 bool future_add_waiter(es_future *f, struct future_waiter *waiter,
     void (*wake)(struct future_waiter *waiter));
-void future_remove_waiter(es_future *f, struct future_waiter *waiter);
+/* Whether it was still waiting. */
+bool future_remove_waiter(es_future *f, struct future_waiter *waiter);
 
 /* A cancel was heard by the producer: the next one counts again. */
 void future_forget_asked(es_future *f);

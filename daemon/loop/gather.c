@@ -4,8 +4,8 @@
  * A member that settles is counted under the gather's lock, on whichever
  * thread that is; what follows - cancelling the others, settling the whole -
  * is done by a call on the home loop, where no future's lock is held.  When
- * the home has closed there is nobody to do it: the whole is settled with
- * -ESHUTDOWN, and the last member to settle ends it.
+ * the home closes before, it leaves its members alone, for they may never
+ * settle, and the whole gets -ESHUTDOWN.
  */
 
 #include <assert.h>
@@ -31,8 +31,9 @@ struct gather_value {
 };
 
 struct gather {
-	_Atomic unsigned refs; /* the whole's, the pending members' */
+	_Atomic unsigned refs; /* the whole's, the pending members', later's */
 	struct loop_item item;
+	struct loop_later later; /* how it hears of the home's close */
 	es_loop *home; /* held by the whole */
 	es_future *whole; /* one reference, until it has settled */
 	struct gather_value *value;
@@ -117,6 +118,56 @@ gather_finish(struct gather *gather)
 	gather->whole = NULL;
 	(void)future_settle_body(whole, code, &value, &failure);
 	es_future_unref(whole);
+	if (loop_remove_later(gather->home, &gather->later))
+		gather_unref(gather); /* the caller has another */
+}
+
+/* The home has closed, and did not finish it. */
+static void
+gather_give_up(struct gather *gather)
+{
+	es_future *whole = NULL;
+
+	pthread_mutex_lock(&gather->lock);
+	if (gather->pending == 0) {
+		whole = gather->whole;
+		gather->whole = NULL;
+	}
+	pthread_mutex_unlock(&gather->lock);
+	if (!whole)
+		return;
+	(void)future_settle_code(whole, -ESHUTDOWN); /* nobody else does */
+	es_future_unref(whole);
+}
+
+/* Each member is left by whoever takes its waiter out. */
+static void
+gather_leave_members(struct gather *gather)
+{
+	size_t i;
+
+	for (i = 0; i < gather->n; i++) {
+		struct gather_member *member = &gather->members[i];
+
+		if (!future_remove_waiter(member->f, &member->waiter))
+			continue;
+		pthread_mutex_lock(&gather->lock);
+		gather->pending--;
+		pthread_mutex_unlock(&gather->lock);
+		gather_unref(gather);
+	}
+	gather_give_up(gather);
+}
+
+static void
+gather_home_closes(struct loop_item *item, bool closing)
+{
+	struct gather *gather = LIST_ENTRY(item, struct gather, later.item);
+
+	assert(closing);
+	(void)closing;
+	gather_leave_members(gather);
+	gather_unref(gather);
 }
 
 static void
@@ -160,17 +211,12 @@ gather_post(struct gather *gather)
 	if (gather->posted)
 		return;
 	atomic_fetch_sub(&gather->refs, 1); /* the member's is still there */
-	if (gather->pending == 0) {
-		(void)future_settle_code(gather->whole, -ESHUTDOWN);
-		es_future_unref(gather->whole);
-		gather->whole = NULL;
-	}
 }
 
 static void
 gather_member_done(struct gather *gather, int code)
 {
-	bool failed = code < 0 && !(gather->flags & ES_GATHER_ALL);
+	bool failed = code < 0 && !(gather->flags & ES_GATHER_ALL), over;
 
 	pthread_mutex_lock(&gather->lock);
 	assert(gather->pending > 0);
@@ -182,7 +228,10 @@ gather_member_done(struct gather *gather, int code)
 	} else if (gather->pending == 0) {
 		gather_post(gather);
 	}
+	over = gather->pending == 0 && !gather->posted;
 	pthread_mutex_unlock(&gather->lock);
+	if (over)
+		gather_give_up(gather);
 	gather_unref(gather);
 }
 
@@ -265,6 +314,17 @@ gather_value_new(size_t n)
 	return value;
 }
 
+/* It never came to be: what it has is freed, its members are not touched. */
+static void
+gather_free_unused(struct gather *gather)
+{
+	if (gather->whole)
+		gather->whole->ops = NULL;
+	es_future_unref(gather->whole);
+	memory_free(gather->value);
+	memory_free(gather);
+}
+
 static struct gather *
 gather_new(es_loop *home, size_t n, unsigned flags)
 {
@@ -276,20 +336,33 @@ gather_new(es_loop *home, size_t n, unsigned flags)
 	gather->value = gather_value_new(n);
 	gather->whole = future_new(home, "gather", &gather_future_ops, gather);
 	if (!gather->value || !gather->whole) {
-		if (gather->whole)
-			gather->whole->ops = NULL; /* freed here */
-		es_future_unref(gather->whole);
-		memory_free(gather->value);
-		memory_free(gather);
+		gather_free_unused(gather);
 		return NULL;
 	}
-	gather->refs = 2; /* the whole's, and es_gather()'s own */
+	gather->refs = 3; /* the whole's, later's, and es_gather()'s own */
 	gather->home = home;
 	gather->flags = flags;
 	gather->item.name = "gather";
 	gather->item.run = gather_run;
+	gather->later.item.name = "gather";
+	gather->later.item.run = gather_home_closes;
+	list_init(&gather->later.node);
 	(void)pthread_mutex_init(&gather->lock, NULL); /* cannot fail */
 	return gather;
+}
+
+static void
+gather_take_members(struct gather *gather, es_future **f, size_t n)
+{
+	size_t i;
+
+	gather->n = n;
+	gather->pending = n;
+	for (i = 0; i < n; i++) {
+		list_init(&gather->members[i].waiter.node);
+		gather->members[i].gather = gather;
+		gather->members[i].f = f[i];
+	}
 }
 
 int
@@ -304,18 +377,16 @@ es_gather(es_loop *home, es_future **f, size_t n, unsigned flags,
 		return -EINVAL;
 	if (loop_forked(home))
 		return -ECHILD;
-	if (es_loop_get_state(home) == ES_LOOP_CLOSED)
-		return -ESHUTDOWN;
 	gather = gather_new(home, n, flags);
 	if (!gather)
 		return -ENOMEM;
-	*ret_future = es_future_ref(gather->whole);
-	gather->n = n;
-	gather->pending = n;
-	for (i = 0; i < n; i++) {
-		gather->members[i].gather = gather;
-		gather->members[i].f = f[i];
+	gather_take_members(gather, f, n);
+	if (loop_add_later(home, &gather->later) < 0) {
+		(void)pthread_mutex_destroy(&gather->lock); /* unused */
+		gather_free_unused(gather);
+		return -ESHUTDOWN;
 	}
+	*ret_future = es_future_ref(gather->whole);
 	if (n == 0)
 		gather_finish(gather);
 	/* Each may settle, and everything be over, while we go on. */
@@ -325,6 +396,8 @@ es_gather(es_loop *home, es_future **f, size_t n, unsigned flags,
 			f[i], &gather->members[i].waiter, gather_member_wake))
 			gather_member_done(gather, f[i]->code);
 	}
+	if (loop_is_closed(home)) /* meanwhile, it may have missed some */
+		gather_leave_members(gather);
 	gather_unref(gather);
 	return 0;
 }

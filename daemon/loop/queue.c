@@ -205,6 +205,19 @@ loop_post_later(es_loop *loop, struct loop_later *later)
 	return true;
 }
 
+/* True: it waited, and nothing will become of it. */
+bool
+loop_remove_later(es_loop *loop, struct loop_later *later)
+{
+	bool was;
+
+	pthread_mutex_lock(&loop->lock);
+	was = !list_empty(&later->node);
+	list_remove(&later->node);
+	pthread_mutex_unlock(&loop->lock);
+	return was;
+}
+
 void
 loop_poke(es_loop *loop)
 {
@@ -321,7 +334,7 @@ static es_usec
 loop_wait_left(es_loop *loop, es_usec wait)
 {
 	struct heap_node *top = heap_top(&loop->timers);
-	es_usec until = loop->wake_by, left;
+	es_usec until = loop->wake_by, now;
 
 	if (loop->head || loop->poked || atomic_load(&loop->stop))
 		return 0;
@@ -329,8 +342,10 @@ loop_wait_left(es_loop *loop, es_usec wait)
 		until = top->when;
 	if (until == ES_FOREVER)
 		return wait;
-	left = until - clock_now_us();
-	return left <= 0 ? 0 : left < wait ? left : wait;
+	now = clock_now_us();
+	if (until <= now) /* as far in the past as there is */
+		return 0;
+	return until - now < wait ? until - now : wait;
 }
 
 es_usec

@@ -65,6 +65,7 @@ int loop_post_at(es_loop *loop, struct loop_timer *timer, es_usec when);
 bool loop_untime(es_loop *loop, struct loop_timer *timer, bool queue);
 int loop_add_later(es_loop *loop, struct loop_later *later);
 bool loop_post_later(es_loop *loop, struct loop_later *later);
+bool loop_remove_later(es_loop *loop, struct loop_later *later);
 void loop_poke(es_loop *loop);
 void loop_job_end(es_loop *loop);
 void loop_block(es_loop *loop, struct loop_blocked *blocked);

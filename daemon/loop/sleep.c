@@ -58,7 +58,7 @@ es_sleep(es_usec duration)
 		return r;
 	r = wait_pause(&wait, deadline, sleep_never_ready, NULL);
 	wait_end(&wait);
-	/* Its end is what a sleep is for; a shield's limit is something else. */
+	/* Its end is what a sleep is for; a shield's limit is not. */
 	return r == -ETIMEDOUT && clock_now_us() >= deadline ? 0 : r;
 }
 

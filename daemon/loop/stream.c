@@ -75,6 +75,20 @@ struct es_rx {
 	struct stream stream;
 };
 
+static struct stream *
+stream_of_tx(es_tx *tx)
+{
+	assert(tx);
+	return &tx->stream;
+}
+
+static struct stream *
+stream_of_rx(es_rx *rx)
+{
+	assert(rx);
+	return &rx->stream;
+}
+
 static void
 stream_unref(struct stream *s)
 {
@@ -345,10 +359,9 @@ int
 es_send(es_tx *tx, es_value v, size_t bytes, es_usec timeout)
 {
 	es_usec deadline = wait_deadline(timeout);
-	struct stream *s = &tx->stream;
+	struct stream *s = stream_of_tx(tx);
 	int r, why = 0;
 
-	assert(tx);
 	if (stream_forked(s))
 		return -ECHILD;
 	for (;;) {
@@ -366,10 +379,10 @@ int
 es_next(es_rx *rx, es_usec timeout, es_value *ret)
 {
 	es_usec deadline = wait_deadline(timeout);
-	struct stream *s = &rx->stream;
+	struct stream *s = stream_of_rx(rx);
 	int r, why = 0;
 
-	assert(rx && ret);
+	assert(ret);
 	if (stream_forked(s))
 		return -ECHILD;
 	if (timeout <= 0)
@@ -388,10 +401,10 @@ es_next(es_rx *rx, es_usec timeout, es_value *ret)
 int
 es_tx_on_room(es_tx *tx, es_loop *where, es_fn fn, void *arg)
 {
-	struct stream *s = &tx->stream;
+	struct stream *s = stream_of_tx(tx);
 	int r;
 
-	assert(tx && where && fn);
+	assert(where && fn);
 	if (stream_forked(s) || loop_forked(where))
 		return -ECHILD;
 	pthread_mutex_lock(&s->lock);
@@ -405,10 +418,10 @@ es_tx_on_room(es_tx *tx, es_loop *where, es_fn fn, void *arg)
 int
 es_rx_on_ready(es_rx *rx, es_loop *where, es_fn fn, void *arg)
 {
-	struct stream *s = &rx->stream;
+	struct stream *s = stream_of_rx(rx);
 	int r;
 
-	assert(rx && where && fn);
+	assert(where && fn);
 	if (stream_forked(s) || loop_forked(where))
 		return -ECHILD;
 	pthread_mutex_lock(&s->lock);
@@ -422,11 +435,12 @@ es_rx_on_ready(es_rx *rx, es_loop *where, es_fn fn, void *arg)
 int
 es_tx_end(es_tx *tx, int code, const char *message)
 {
-	struct stream *s = &tx->stream;
+	struct stream *s;
 	struct stream_notice *forgotten;
 
 	if (!tx)
 		return 0;
+	s = stream_of_tx(tx);
 	assert(code <= 0);
 	if (stream_forked(s))
 		return -ECHILD;
@@ -459,11 +473,12 @@ stream_drop_items(struct stream *s)
 int
 es_rx_close(es_rx *rx)
 {
-	struct stream *s = &rx->stream;
+	struct stream *s;
 	struct stream_notice *forgotten;
 
 	if (!rx)
 		return 0;
+	s = stream_of_rx(rx);
 	if (stream_forked(s))
 		return -ECHILD;
 	pthread_mutex_lock(&s->lock);
@@ -486,10 +501,9 @@ const char *
 es_rx_error(const es_rx *rx)
 {
 	/* Only the lock inside is written. */
-	struct stream *s = (struct stream *)(uintptr_t)&rx->stream;
+	struct stream *s = stream_of_rx((es_rx *)(uintptr_t)rx);
 	const char *message;
 
-	assert(rx);
 	if (stream_forked(s))
 		return NULL;
 	pthread_mutex_lock(&s->lock);

@@ -202,29 +202,31 @@ executor_wait_ended(es_executor *e, es_usec deadline)
 			return;
 }
 
-/* No lock.  A worker that is still inside a job is left to itself. */
+/*
+ * No lock.  A worker that is still inside a job is left to itself; without
+ * one it is on its way out, there is nothing more to take.
+ */
 static bool
 worker_leave_behind(struct worker *worker)
 {
 	es_executor *e = worker->executor;
 	const char *name = NULL;
 	es_loop *home = NULL;
-	bool live;
+	bool busy;
 
 	pthread_mutex_lock(&e->lock);
-	live = worker->state == WORKER_LIVE;
-	if (live)
+	busy = worker->state == WORKER_LIVE && worker->job;
+	if (busy) {
 		(void)pthread_detach(worker->thread); /* ours, not joined */
-	if (live && worker->job) {
 		name = worker->job->name;
 		home = worker->job->home ? loop_hold(worker->job->home) : NULL;
 	}
 	pthread_mutex_unlock(&e->lock);
-	if (live)
+	if (busy)
 		loop_report(home, ES_R_LEFTOVER, name, 0, NULL, 0);
 	if (home)
 		loop_release(home);
-	return live;
+	return busy;
 }
 
 /* No lock: those who ended are joined.  How many did not. */

@@ -69,6 +69,7 @@ struct conn {
 	int64_t body_left; /* of the request's body; -1: nobody knows */
 	bool body_awaited; /* the request is done with, the body is not */
 	bool body_is_last; /* hang up behind it */
+	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
 
 	uint16_t close_code; /* 0: not closing */

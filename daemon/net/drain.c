@@ -16,6 +16,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
@@ -26,6 +27,7 @@
 #include <stdlib.h>
 
 #define DRAIN_TICK_US ES_MS(10)
+#define DRAIN_HANDSHAKE_US ES_MS(250)
 
 static void on_tick(void *arg);
 
@@ -33,15 +35,21 @@ static void on_tick(void *arg);
  * Connections that carry no consumer end last: as long as there is one, what
  * is asked on them is answered, publishes with 503.  A body that is not whole
  * by then would be refused as well; one that is has its answer on the way.
+ *
+ * Who had connected just before and has not asked yet gets a moment to do so:
+ * without it a restart would hang up on him, for whom it is the first request.
  */
 static void
 end_others(struct net *net) LOOP_THREAD
 {
+	const bool early = clock_now_us() < net->drain.handshakes_until_us;
+
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
 		if (conn->cut || conn->state == CONN_WS ||
+		    (early && conn->state == CONN_HANDSHAKE) ||
 		    (conn->request != NULL && conn->request->complete))
 			continue;
 		conn_cut(conn);
@@ -54,6 +62,7 @@ net_stop_intake(struct net *net)
 	if (net->closing)
 		return;
 	net->closing = true;
+	net->drain.handshakes_until_us = clock_now_us() + DRAIN_HANDSHAKE_US;
 	listeners_close(net);
 	hub_close_intake(net->hub);
 }
@@ -183,6 +192,27 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	    &blocked); /* where it fails nobody is left to be told */
 }
 
+static void
+tell_cut(struct conn *conn)
+{
+	char name[32], peer[160];
+
+	(void)snprintf(
+	    name, sizeof(name), "%u.%u", conn->slot, conn->generation);
+	log_event(LOG_LEVEL_INFO,
+	    &(struct log_about){
+		.event = EVENT_CONSUMER_CUT,
+		.conn = name,
+		.channel = conn->consumer.channel != NULL
+			       ? hub_consumer_channel(&conn->consumer)
+			       : NULL,
+		.peer = peer_address(conn->fd, peer, sizeof(peer)),
+	    },
+	    "cut, lacks %" PRId64 " messages%s",
+	    hub_consumer_lag(&conn->consumer),
+	    conn->close_sent ? ", did not answer the close" : "");
+}
+
 /* What was written counts; what the kernel still has is the peer's to read. */
 void
 net_force(struct net *net)
@@ -195,15 +225,7 @@ net_force(struct net *net)
 		if (conn->cut)
 			continue;
 		if (conn->state == CONN_WS)
-			log_info("conn=%u.%u channel=%s cut, lacks %" PRId64
-				 " messages%s",
-			    conn->slot, conn->generation,
-			    conn->consumer.channel != NULL
-				? hub_consumer_channel(&conn->consumer)
-				: "-",
-			    hub_consumer_lag(&conn->consumer),
-			    conn->close_sent ? ", did not answer the close"
-					     : "");
+			tell_cut(conn);
 		say_goodbye(conn);
 		conn->forced = true;
 		conn_cut(conn);

@@ -4,7 +4,7 @@
  * Lib/test/test_asyncio/test_events.py and test_base_events.py.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 struct words {
 	es_loop *loop;

@@ -5,7 +5,7 @@
  * Lib/test/test_concurrent_futures.py.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 static void
 O22_futures_test_initial_state(void **state)
