@@ -51,6 +51,7 @@ struct file {
 	bool paused; /* the sink is waited for */
 	bool last; /* the look that keeps the place for good */
 	bool save_failed;
+	struct changes changes; /* since the last look */
 	struct lines lines;
 	struct place place; /* before it everything is published */
 	struct place next; /* likewise, once the sink waits no more */
@@ -169,6 +170,8 @@ file_look(struct file *file)
 		look->place = file->place;
 		file->unsaved_us = 0;
 	}
+	look->changes = file->changes;
+	file->changes.count = 0; /* a half move stays */
 	r = file_submit(file);
 	if (r == 0)
 		return;
@@ -343,25 +346,6 @@ file_on_ready(void *arg)
 	file_look(file);
 }
 
-/* Is one of these events about our file? */
-static bool
-file_is_meant(const struct file *file, const char *data, ssize_t len)
-{
-	ssize_t at = 0;
-
-	while (at + (ssize_t)sizeof(struct inotify_event) <= len) {
-		struct inotify_event event;
-
-		memcpy(&event, data + at, sizeof(event));
-		/* Those of the folder have a name, those of the file none. */
-		if (event.len == 0 || strcmp(data + at + sizeof(event),
-					  follow_name(file->follow)) == 0)
-			return true;
-		at += (ssize_t)(sizeof(event) + event.len);
-	}
-	return false;
-}
-
 static void
 file_on_change(int fd, unsigned what, void *arg)
 {
@@ -371,7 +355,9 @@ file_on_change(int fd, unsigned what, void *arg)
 
 	(void)what;
 	es_loop_assert(file_net(file));
-	if (n > 0 && file_is_meant(file, data, n) &&
+	if (n > 0 &&
+	    changes_take(
+		&file->changes, data, (size_t)n, follow_name(file->follow)) &&
 	    file->feed.state != FEED_BACKOFF)
 		file_look(file);
 }

@@ -5,6 +5,8 @@
  *   when it is rotated too, and waits in a row.  The first of the row is left
  *   when it has been read to its end and the next one is not empty: who writes
  *   has changed over, and writes no more to the old one.
+ * - It was rotated away again before we looked: the folder's events say what
+ *   it is called now.
  * - The file is shorter than where we are, or what stands before that place
  *   has changed: it was truncated (copytruncate) and is read from its start.
  *   What was written between our last read and the truncation is only in the
@@ -28,6 +30,8 @@
 #include <sys/inotify.h>
 #include <unistd.h>
 
+#define FOLLOW_DONE_MAX 32
+
 struct source {
 	int fd, watch; /* -1: none */
 	struct place at; /* the next byte */
@@ -41,6 +45,8 @@ struct follow {
 	bool begin_at_end, begun;
 	struct source sources[FOLLOW_FILES_MAX];
 	size_t count;
+	struct place done[FOLLOW_DONE_MAX]; /* the last that were read */
+	size_t done_next;
 	struct follow_look look;
 	uint8_t data[FOLLOW_READ_BYTES];
 };
@@ -129,6 +135,7 @@ follow_drop_first(struct follow *follow)
 	if (first->watch >= 0) /* fails where the file is gone */
 		(void)inotify_rm_watch(follow->inotify_fd, first->watch);
 	(void)close(first->fd); /* was only read */
+	follow->done[follow->done_next++ % FOLLOW_DONE_MAX] = first->at;
 	follow->count--;
 	memmove(first, first + 1, follow->count * sizeof(*first));
 }
@@ -209,6 +216,46 @@ follow_begin(struct follow *follow)
 		follow_find_rotated(follow, &place);
 	follow_append(
 	    follow, fd, &st, follow->begin_at_end && !known ? st.st_size : 0);
+}
+
+static bool
+follow_knows(const struct follow *follow, const struct stat *st)
+{
+	size_t i;
+
+	for (i = 0; i < follow->count; i++)
+		if (follow->sources[i].at.inode == st->st_ino &&
+		    follow->sources[i].at.device == st->st_dev)
+			return true;
+	for (i = 0; i < FOLLOW_DONE_MAX; i++)
+		if (follow->done[i].inode == st->st_ino &&
+		    follow->done[i].device == st->st_dev &&
+		    follow->done[i].offset <= st->st_size)
+			return true;
+	return false;
+}
+
+/* Had the name for so short a time that no look saw them there. */
+static void
+follow_take_moved(struct follow *follow)
+{
+	const struct changes *changes = &follow->look.changes;
+	char path[PATH_MAX];
+	struct stat st;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < changes->count && follow->count < FOLLOW_FILES_MAX;
+	     i++) {
+		if (snprintf(path, sizeof(path), "%s%s", follow->folder,
+			changes->names[i]) >= (int)sizeof(path) ||
+		    follow_open(path, &fd, &st) < 0)
+			continue;
+		if (follow_knows(follow, &st))
+			(void)close(fd); /* was not even read */
+		else
+			follow_append(follow, fd, &st, 0);
+	}
 }
 
 /* Whoever has the name now is the last of the row. */
@@ -322,9 +369,11 @@ follow_look(struct follow *follow)
 	/* Before the file is looked for: whatever comes later is told. */
 	if ((first || look->rescan) && follow->inotify_fd >= 0)
 		(void)inotify_add_watch(follow->inotify_fd, follow->folder,
-		    IN_CREATE | IN_MOVED_TO | IN_ONLYDIR);
+		    IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
 	if (first)
 		follow_begin(follow);
+	else
+		follow_take_moved(follow);
 	look->error = follow_take_name(follow);
 	if (follow->count > 0)
 		follow_read(follow);

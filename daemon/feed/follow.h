@@ -15,6 +15,7 @@
  *          result, which is whose look it was.
  */
 
+#include "daemon/feed/changes.h"
 #include "daemon/feed/place.h"
 
 #include <stdbool.h>
@@ -29,6 +30,7 @@ struct follow_look {
 	bool rescan; /* the folder's watch may be missing */
 	bool save; /* keep `place` first: bytes before it are done with */
 	struct place place; /* mark apart */
+	struct changes changes; /* names of those that were moved away */
 
 	/* Answered */
 	int error; /* of opening or reading; -ENOENT: there is no such file */
