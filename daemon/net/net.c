@@ -78,6 +78,9 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	(void)user;
 	if (conn == NULL) /* about the library itself */
 		return 0;
+	/* Asked of the context's first vhost about others' connections. */
+	if (reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION)
+		return 0;
 	glue_on_loop(conn->net->glue);
 	conn->wsi = wsi; /* callbacks come before glue_adopt() returns */
 	switch (reason) {
