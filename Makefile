@@ -143,12 +143,12 @@ $(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 $(SEEDS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,seeds)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
-test: deps-test deps-lab $(TESTED)
+test: deps-test deps-lab deps-deb $(TESTED)
 	@B=$(B) tests/run all
 check: deps-test $(TESTED)
 	@B=$(B) tests/run check
 # The scenes of the lab with their full counts.
-check-lab-long: deps-test deps-lab $(TESTED)
+check-lab-long: deps-test deps-lab deps-deb $(TESTED)
 	@B=$(B) LAB_LONG=yes tests/run all scene/7
 # Start, stop, join, close of a loop, over and over.
 check-rounds: deps-test $(B)/tests/unit/test_rounds

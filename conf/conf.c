@@ -26,6 +26,7 @@ static const struct conf_channel channel_defaults = {
 	.history_bytes = 16 * LIMITS_MIB,
 	.history_age_us = 3600 * LIMITS_S,
 	.buffer_bytes = LIMITS_MIB,
+	.idle_expiry_us = 3600 * LIMITS_S,
 	.overrun = CONF_OVERRUN_SKIP,
 };
 
@@ -169,7 +170,7 @@ listener_add(struct conf *conf, const char *name, int line)
 		return -ENOMEM;
 	conf->listeners = listeners;
 	listener = &listeners[conf->listener_count];
-	*listener = (struct conf_listener){ .line = line };
+	*listener = (struct conf_listener){ .line = line, .compression = true };
 	listener->name = string_new((struct text){ name, strlen(name) });
 	if (!listener->name)
 		return -ENOMEM;

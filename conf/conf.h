@@ -41,6 +41,7 @@ struct conf_listener {
 	char *path; /* unix only */
 	char *address; /* as written, for messages */
 	bool tls;
+	bool compression; /* permessage-deflate is accepted */
 	struct conf_list origins; /* empty: same host only; "*": any */
 };
 
@@ -48,6 +49,7 @@ struct conf_channel { /* [channel PATTERN], in file order: first match wins */
 	char *pattern;
 	int64_t history_messages, history_bytes, history_age_us;
 	int64_t buffer_bytes;
+	int64_t idle_expiry_us; /* 0: never */
 	enum conf_overrun overrun;
 };
 

@@ -54,6 +54,21 @@
 	    "consumers written to in one loop iteration; the rest waits") \
 	X(span_bytes_max, BYTES, 64 * LIMITS_KIB, 16 * LIMITS_KIB + 64, \
 	    LIMITS_MIB, "what one write gives one consumer; the rest waits") \
+	X(views_bytes_max, BYTES, 256 * LIMITS_MIB, LIMITS_MIB, \
+	    1024 * 1024 * LIMITS_MIB, \
+	    "memory of views other than the raw ones; the oldest go first") \
+	X(view_build_bytes_per_iteration_max, BYTES, LIMITS_MIB, \
+	    64 * LIMITS_KIB, 1024 * LIMITS_MIB, \
+	    "encoded for views in one loop iteration; the rest waits") \
+	X(out_bytes_max, BYTES, 64 * LIMITS_KIB, 4 * LIMITS_KIB, \
+	    16 * LIMITS_MIB, \
+	    "replies a connection has not read; beyond: close 1008") \
+	X(subscriptions_max, COUNT, 128, 1, 65536, \
+	    "subscriptions of one connection; one more is refused") \
+	X(violations_max, COUNT, 10, 1, 1000000, \
+	    "faulty commands of one connection; then close 1008") \
+	X(history_limit_max, COUNT, 10000, 1, 10000000, \
+	    "messages in one history answer; more are left out") \
 	X(feed_read_bytes_max, BYTES, 256 * LIMITS_KIB, 4 * LIMITS_KIB, \
 	    16 * LIMITS_MIB, \
 	    "read from one feed in one loop iteration; the rest waits")

@@ -41,7 +41,8 @@ struct daemon {
 		bool stopping_due; /* STOPPING=1 is still to be told */
 		es_usec began;
 		uint64_t consumers; /* when it began; 0: not known yet */
-		es_call *deadline, *last_resort;
+		es_future *task, *step; /* step: settled on the net loop */
+		bool forced;
 		struct net_drained result;
 	} drain;
 };
@@ -55,7 +56,7 @@ void drain_on_signal(struct daemon *daemon);
 /* What the drain came to: the process' exit code, 0 or 3. */
 int drain_exit_code(const struct daemon *daemon);
 
-/* The main loop has ended: no timer of the drain comes any more. */
+/* The main loop has ended, and the drain's task with it. */
 void drain_fini(struct daemon *daemon);
 
 /* STOPPING=1; again later when the manager does not take it. */

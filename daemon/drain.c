@@ -1,8 +1,9 @@
 /*
- * drain: shutdown with delivery, from the first signal to the main loop's end.
+ * drain: shutdown with delivery, from the first signal to the main loop's end;
+ * one task on the main loop, its steps on the net loop.
  *
  * The happy path, M on the main loop and N on the net loop:
- *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, deadline armed
+ *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, the task begins
  *   N  intake stops: listeners closed, /readyz 503, publishes refused
  *   N  feeds end; what they still write is published
  *   N  every consumer gets all there is, then 1001, paced; its answer counts
@@ -10,10 +11,10 @@
  *      executors down while the net loop still runs, then that, then itself
  *
  * What can go wrong:
- * - the deadline comes, or a second signal: what is left is cut and counted,
- *   exit code 3;
- * - the net loop is stuck and answers nothing: LAST_RESORT_US after the
- *   deadline the process ends with 3, logged; nothing here waits for ever.
+ * - the deadline comes, or a second signal cancels the task: what is left is
+ *   cut and counted, exit code 3;
+ * - the net loop is stuck and answers nothing: LAST_RESORT_US after that the
+ *   process ends with 3, logged; nothing here waits for ever.
  */
 
 #include "daemon/base/events.h"
@@ -22,6 +23,7 @@
 #include "systemd/notify.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -30,51 +32,43 @@
 #define HURRY_AFTER_US ES_MS(200) /* equal signals merge: told by time */
 #define LAST_RESORT_US ES_S(3)
 
+/* The step under way is done; the task goes on. */
 static void
-on_drained(void *arg)
+on_step_done(void *arg)
 {
 	struct daemon *daemon = arg;
-	const struct net_drained *result = &daemon->drain.result;
 
-	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_DRAINED },
-	    "drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
-	    " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
-	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
-	    result->delivered, result->forced, result->lost,
-	    result->messages_undelivered);
-	es_loop_stop(daemon->main_loop);
+	es_loop_assert(daemon->net_loop);
+	(void)es_future_set_result(daemon->drain.step, ES_NOTHING); /* once */
 }
 
-/* The result is read by the main loop after the call: handed over. */
+/* The result is read by the main loop after the step: handed over. */
 static void
 on_net_drained(const struct net_drained *result, void *arg)
 {
 	struct daemon *daemon = arg;
 
-	es_loop_assert(daemon->net_loop);
 	daemon->drain.result = *result;
-	if (es_call_soon(daemon->main_loop, "drained", on_drained, daemon, NULL,
-		NULL) < 0)
-		es_loop_stop(daemon->main_loop);
+	on_step_done(daemon);
 }
 
 static void
-on_feeds_ended(void *arg)
-{
-	struct daemon *daemon = arg;
-
-	es_loop_assert(daemon->net_loop);
-	net_drain(daemon->net, on_net_drained, daemon);
-}
-
-static void
-begin_on_net(void *arg)
+end_feeds(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
 	net_stop_intake(daemon->net);
-	feeds_stop(daemon->feeds, on_feeds_ended, daemon);
+	feeds_stop(daemon->feeds, on_step_done, daemon);
+}
+
+static void
+end_consumers(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_drain(daemon->net, on_net_drained, daemon);
 }
 
 static void
@@ -88,28 +82,61 @@ force_on_net(void *arg)
 }
 
 static void
-force(struct daemon *daemon)
+force(struct daemon *daemon, const char *why)
 {
-	if (es_call_soon(daemon->net_loop, "drain force", force_on_net, daemon,
-		NULL, NULL) < 0)
-		es_loop_stop(daemon->main_loop);
-}
-
-static void
-on_deadline(void *arg)
-{
-	struct daemon *daemon = arg;
-
 	log_event(LOG_LEVEL_WARN,
 	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
-	    "drain timeout: what is left is cut");
-	force(daemon);
+	    "%s: what is left is cut", why);
+	daemon->drain.forced = true;
+	if (es_call_soon(daemon->net_loop, "drain force", force_on_net, daemon,
+		NULL, NULL) < 0)
+		log_error("drain: out of memory"); /* the last resort waits */
+}
+
+/* How long the steps still have together. */
+static es_usec
+left(const struct daemon *daemon)
+{
+	const es_usec until =
+	    daemon->drain.began + daemon->conf->drain_timeout_us;
+	const es_usec now = es_loop_time(daemon->main_loop);
+
+	if (daemon->drain.forced)
+		return LAST_RESORT_US;
+	return until > now ? until - now : 0;
+}
+
+/*
+ * Begins a step on the net loop and waits for its end; forces it when its time
+ * is up or the task is cancelled.  0, or what the last resort is for.
+ */
+static int
+run_step(struct daemon *daemon, const char *name, es_fn begin)
+{
+	int code;
+
+	daemon->drain.step = es_future_new(daemon->main_loop);
+	if (daemon->drain.step == NULL)
+		return -ENOMEM;
+	code = es_call_soon(daemon->net_loop, name, begin, daemon, NULL, NULL);
+	if (code < 0)
+		return code;
+	code = es_await(daemon->drain.step, left(daemon));
+	if (!daemon->drain.forced &&
+	    (code == -ETIMEDOUT || code == -ECANCELED)) {
+		force(daemon,
+		    code == -ETIMEDOUT ? "drain timeout" : "second signal");
+		es_uncancel();
+		code = es_await(daemon->drain.step, LAST_RESORT_US);
+	}
+	if (code == 0) /* else the net loop may still settle it */
+		es_future_unref(daemon->drain.step);
+	return code;
 }
 
 static void
-on_last_resort(void *arg)
+last_resort(void)
 {
-	(void)arg;
 	log_event(LOG_LEVEL_ERROR,
 	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
 	    "the net loop does not answer; ending without it");
@@ -118,16 +145,30 @@ on_last_resort(void *arg)
 }
 
 static void
-arm(struct daemon *daemon)
+tell_result(struct daemon *daemon)
 {
-	const es_usec timeout = daemon->conf->drain_timeout_us;
+	const struct net_drained *result = &daemon->drain.result;
 
-	if (es_call_later(daemon->main_loop, timeout, "drain timeout",
-		on_deadline, daemon, NULL, &daemon->drain.deadline) < 0 ||
-	    es_call_later(daemon->main_loop, timeout + LAST_RESORT_US,
-		"drain last resort", on_last_resort, daemon, NULL,
-		&daemon->drain.last_resort) < 0)
-		force(daemon); /* no memory for a deadline: no waiting */
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_DRAINED },
+	    "drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
+	    " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
+	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
+	    result->delivered, result->forced, result->lost,
+	    result->messages_undelivered);
+}
+
+static int
+drain_task(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+
+	(void)ret;
+	if (run_step(daemon, "drain feeds", end_feeds) < 0 ||
+	    run_step(daemon, "drain consumers", end_consumers) < 0)
+		last_resort();
+	tell_result(daemon);
+	es_loop_stop(daemon->main_loop);
+	return 0;
 }
 
 /* The manager's own timeout is behind ours. */
@@ -158,15 +199,12 @@ drain_on_signal(struct daemon *daemon)
 		    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
 		    "draining, at most %" PRId64 " s",
 		    daemon->conf->drain_timeout_us / ES_S(1));
-		arm(daemon);
-		if (es_call_soon(daemon->net_loop, "drain", begin_on_net,
-			daemon, NULL, NULL) < 0)
-			es_loop_stop(daemon->main_loop);
-	} else if (now - daemon->drain.began >= HURRY_AFTER_US) {
-		log_event(LOG_LEVEL_WARN,
-		    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
-		    "second signal: what is left is cut");
-		force(daemon);
+		if (es_spawn(daemon->main_loop, "drain", drain_task, daemon,
+			NULL, &daemon->drain.task) < 0)
+			last_resort();
+	} else if (!daemon->drain.forced &&
+		   now - daemon->drain.began >= HURRY_AFTER_US) {
+		(void)es_future_cancel(daemon->drain.task); /* or it is done */
 	}
 }
 
@@ -176,19 +214,8 @@ drain_exit_code(const struct daemon *daemon)
 	return daemon->drain.result.forced > 0 ? EXIT_FORCED : EXIT_SUCCESS;
 }
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* too late is fine, it has run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 void
 drain_fini(struct daemon *daemon)
 {
-	cancel(&daemon->drain.deadline);
-	cancel(&daemon->drain.last_resort);
+	es_future_unref(daemon->drain.task);
 }

@@ -176,7 +176,8 @@ on_answer(es_future *f, void *arg)
 		ask_net_loop(daemon);
 		return;
 	}
-	(void)notify_watchdog(); /* -EAGAIN: the next one comes soon */
+	if (watchdog > 0)
+		(void)notify_watchdog(); /* -EAGAIN: the next comes soon */
 }
 
 static void

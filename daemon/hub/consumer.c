@@ -18,6 +18,7 @@ first_for(
 
 	assert(oldest <= newest + 1);
 	answer->recovered = true;
+	answer->gap_from = answer->gap_to = 0;
 	switch (from->kind) {
 	case FROM_LIVE:
 		return newest + 1;
@@ -45,12 +46,22 @@ first_for(
 	return newest + 1;
 }
 
-int
-hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
-    size_t len, const struct from *from, int64_t now_us,
+int64_t
+channel_first_for(const struct channel *channel, const struct from *from,
     struct hub_answer *ret_answer)
 {
-	struct hub_answer answer = { 0 };
+	int64_t first = first_for(channel->tape, from, ret_answer);
+
+	ret_answer->position.epoch = tape_epoch(channel->tape);
+	ret_answer->position.offset = first - 1;
+	return first;
+}
+
+int
+hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
+    size_t len, enum view_kind view, const struct from *from, int64_t now_us,
+    struct hub_answer *ret_answer)
+{
 	struct channel *channel;
 	int64_t first;
 	int rc;
@@ -64,34 +75,35 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 	if (rc < 0)
 		return rc;
 	rc = channel_reserve(channel);
+	if (rc == 0)
+		rc = tape_open_view(channel->tape, hub->views, view,
+		    channel->name, channel->name_len);
 	if (rc < 0)
 		return rc;
 
 	channel_trim(hub, channel, now_us);
-	*consumer = (struct consumer){ .channel = channel };
+	*consumer = (struct consumer){ .channel = channel, .view = view };
 	list_init(&consumer->pending);
-	first = first_for(channel->tape, from, &answer);
-	rc = cursor_to(channel->tape, first, &consumer->cursor);
+	first = channel_first_for(channel, from, ret_answer);
+	rc = cursor_to(channel->tape, view, first, &consumer->cursor);
 	assert(rc == 0);
 	channel_add(channel, consumer);
 	if (cursor_at_end(channel->tape, &consumer->cursor))
 		channel_unpark(channel, consumer);
 	else
 		list_append(&hub->pending, &consumer->pending);
-	answer.position.epoch = tape_epoch(channel->tape);
-	answer.position.offset = first - 1;
-	*ret_answer = answer;
 	return 0;
 }
 
 void
 hub_unsubscribe(struct hub *hub, struct consumer *consumer)
 {
-	(void)hub; /* whose list of pending ones it leaves */
+	(void)hub; /* whose lists of waiting ones it leaves */
 	if (!consumer->channel)
 		return;
 	list_remove(&consumer->pending);
 	channel_remove(consumer->channel, consumer);
+	tape_close_view(consumer->channel->tape, consumer->view);
 	consumer->channel = NULL;
 }
 

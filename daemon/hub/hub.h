@@ -15,7 +15,9 @@
  */
 
 #include "conf/conf.h"
+#include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
+#include "daemon/hub/stats.h"
 #include "daemon/tape/tape.h"
 #include "proto/position.h"
 
@@ -23,7 +25,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct hub;
 struct channel;
 
 /* Embedded in a connection; the fields are the hub's. */
@@ -34,6 +35,7 @@ struct consumer {
 	uint32_t index; /* in the channel's array */
 	bool blocked; /* waits for hub_consumer_writable() */
 	bool ended; /* broken or overrun: not visited again */
+	enum view_kind view; /* what it reads */
 };
 
 struct hub_ops {
@@ -52,25 +54,6 @@ struct hub_ops {
 	 */
 	bool (*overrun)(struct consumer *consumer, enum conf_overrun policy,
 	    int64_t from, int64_t to, bool inside, void *arg);
-};
-
-/* Never reset; what happened since hub_new(). */
-struct hub_counts {
-	uint64_t messages_in, bytes_in, messages_out, bytes_out;
-	uint64_t overruns, messages_skipped;
-	uint64_t refused_rights, refused_closing, refused_channels;
-	uint64_t refused_tapes_bytes, refused_message_bytes, refused_payload;
-	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
-};
-
-struct hub_channel_stats {
-	const char *name;
-	uint64_t epoch;
-	int64_t oldest, newest;
-	uint64_t messages_in, bytes_in;
-	uint32_t consumers;
-	int64_t lag_messages_max;
-	uint64_t lag_bytes_max, memory_bytes;
 };
 
 struct identity { /* who asks; anonymous until tokens exist */
@@ -115,9 +98,30 @@ int64_t hub_publish(struct hub *hub, const char *channel, size_t len,
  * -EINVAL, -ENFILE, -ESHUTDOWN, -ENOMEM as above.
  */
 int hub_subscribe(struct hub *hub, struct consumer *consumer,
-    const char *channel, size_t len, const struct from *from, int64_t now_us,
-    struct hub_answer *ret_answer);
+    const char *channel, size_t len, enum view_kind view,
+    const struct from *from, int64_t now_us, struct hub_answer *ret_answer);
 void hub_unsubscribe(struct hub *hub, struct consumer *consumer);
+
+/*
+ * History: the messages that a reader with `from` and a limit is to get are
+ * first..last (last < first: none); of FROM_LIVE the last `limit` ones.
+ * -EINVAL (name), -ENOENT (no such channel).
+ */
+struct hub_history {
+	struct hub_answer answer;
+	int64_t oldest, newest, first, last;
+};
+int hub_history(struct hub *hub, const char *channel, size_t len,
+    const struct from *from, int64_t limit, int64_t now_us,
+    struct hub_history *ret_history);
+
+/*
+ * One message; its payload is lent until the hub's next function, in scratch
+ * if it has several fragments.  -ENOENT: no such channel; -ESTALE: not kept
+ * any more, or the channel is another by that name; -ENOMEM.
+ */
+int hub_read(struct hub *hub, const char *channel, size_t len, uint64_t epoch,
+    int64_t offset, struct buffer *scratch, struct message *ret_message);
 
 /* The socket takes bytes again: visit it in the next flush.  No-op if it was
  * not blocked. */
@@ -140,11 +144,5 @@ void hub_close_intake(struct hub *hub);
 
 /* Trim by age; a bounded number of channels a call, all in turn. */
 void hub_tick(struct hub *hub, int64_t now_us);
-
-const struct hub_counts *hub_counts(const struct hub *hub);
-size_t hub_channel_count(const struct hub *hub);
-uint64_t hub_memory_bytes(const struct hub *hub);
-void hub_each_channel(struct hub *hub,
-    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
 
 #endif

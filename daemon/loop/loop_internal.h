@@ -44,7 +44,7 @@ struct es_loop {
 	_Atomic int state;
 
 	char name[ES_LOOP_NAME_BYTES_MAX];
-	es_usec slow;
+	es_usec slow, slow_told; /* limit; when the log last heard of one */
 	unsigned slice;
 	es_report_fn report;
 	void *report_arg;

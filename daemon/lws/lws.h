@@ -96,6 +96,10 @@ int glue_adopt(struct glue *glue, struct lws_vhost *vhost, int fd, bool tls,
 int64_t glue_write(struct lws *wsi, const uint8_t *data, size_t len,
     bool *ret_blocked) LOOP_THREAD;
 
+/* The same for bytes of an HTTP answer, which may be cut anywhere. */
+int64_t glue_write_stream(struct lws *wsi, const uint8_t *data, size_t len,
+    bool *ret_blocked) LOOP_THREAD;
+
 /* End it without a close frame, soon, not now. */
 void glue_kill(struct lws *wsi) LOOP_THREAD;
 

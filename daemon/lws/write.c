@@ -106,3 +106,38 @@ glue_kill(struct lws *wsi)
 {
 	lws_set_timeout(wsi, PENDING_TIMEOUT_USER_OK, LWS_TO_KILL_ASYNC);
 }
+
+static int64_t
+stream_plain(struct lws *wsi, const uint8_t *data, size_t len,
+    bool *ret_blocked) LOOP_THREAD
+{
+	const ssize_t n = send(
+	    lws_get_socket_fd(wsi), data, len, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+	if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOBUFS)
+		return -errno;
+	*ret_blocked = n < (ssize_t)len;
+	if (*ret_blocked)
+		(void)lws_callback_on_writable(wsi); /* fails for a dead one */
+	return n < 0 ? 0 : n;
+}
+
+int64_t
+glue_write_stream(
+    struct lws *wsi, const uint8_t *data, size_t len, bool *ret_blocked)
+{
+	size_t piece;
+
+	assert(len > 0);
+	*ret_blocked = lws_partial_buffered(wsi) != 0;
+	if (*ret_blocked)
+		return 0;
+	if (!lws_is_ssl(wsi))
+		return stream_plain(wsi, data, len, ret_blocked);
+	piece = len < TLS_PIECE_BYTES ? len : TLS_PIECE_BYTES;
+	if (lws_write(wsi, (unsigned char *)(uintptr_t)data, piece,
+		LWS_WRITE_HTTP) < 0)
+		return -EPIPE;
+	*ret_blocked = lws_partial_buffered(wsi) != 0;
+	return (int64_t)piece;
+}

@@ -106,7 +106,7 @@ body_keeps_answer(struct conn *conn, const struct answer *answer, bool head)
 
 /* The body is through, and with it the request. */
 static int
-finish(struct conn *conn)
+finish(struct conn *conn) LOOP_THREAD
 {
 	struct kept_answer *kept = conn->kept_answer;
 	int result = 0;

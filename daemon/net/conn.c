@@ -17,6 +17,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
 #include <assert.h>
@@ -28,12 +29,6 @@
 
 #define CLOSE_TICK_US LIMITS_S /* below the library's five seconds */
 #define REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
-
-static struct conn *
-conn_of_consumer(struct consumer *consumer)
-{
-	return LIST_ENTRY(consumer, struct conn, consumer);
-}
 
 struct conn *
 conn_of(struct lws *wsi)
@@ -77,7 +72,9 @@ conn_new(
 	conn->state = CONN_HANDSHAKE;
 	buffer_init(&conn->message);
 	list_init(&conn->node);
-	list_init(&conn->consumer.pending);
+	list_init(&conn->subscriptions);
+	list_init(&conn->out_node);
+	buffer_init(&conn->out);
 	wheel_entry_init(&conn->deadline);
 	list_append(&net->conns, &conn->node);
 	net->conn_count++;
@@ -92,14 +89,15 @@ conn_free(struct conn *conn)
 {
 	struct net *net = conn->net;
 
-	hub_unsubscribe(net->hub, &conn->consumer);
+	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
-	if (conn->request != NULL) {
-		conn_drop(conn, &conn->request->body);
-		memory_free(conn->request);
-	}
+	publish_abandon(conn);
+	history_abandon(conn);
+	buffer_fini(&conn->out);
+	list_remove(&conn->out_node);
 	memory_free(conn->kept_answer);
+	memory_free(conn->cors);
 	memory_free(conn->close_reason);
 	list_remove(&conn->node);
 	assert(net->slots[conn->slot] == conn);
@@ -158,30 +156,117 @@ close_tick(struct conn *conn) LOOP_THREAD
 	set_close_deadline(conn);
 }
 
-void
-conn_keep_alive(struct conn *conn)
+bool
+conn_is_stream(const struct conn *conn)
 {
+	return conn->state == CONN_WS || conn->state == CONN_SSE;
+}
+
+void
+conn_open_stream(struct conn *conn, enum conn_state state)
+{
+	assert(conn->endpoint != NULL);
+	conn_set_state(conn, state);
+	assert(conn_is_stream(conn));
 	conn_set_deadline(conn, conn->net->conf->limits.ping_interval);
+	listeners_resume(conn->net);
+	conn->endpoint->open(conn);
+}
+
+enum view_kind
+conn_view(const struct conn *conn)
+{
+	return conn->deflated ? conn->endpoint->view_deflated
+			      : conn->endpoint->view;
+}
+
+void
+conn_subscribed(struct conn *conn, struct subscription *subscription)
+{
+	subscription->conn = conn;
+	list_init(&subscription->node);
+	list_append(&conn->subscriptions, &subscription->node);
+	conn->subscription_count++;
+}
+
+void
+conn_unsubscribe_all(struct conn *conn)
+{
+	conn->writing = NULL;
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		hub_unsubscribe(conn->net->hub, &subscription->consumer);
+		list_remove(node);
+		if (subscription != &conn->first)
+			memory_free(subscription);
+	}
+	conn->subscription_count = 0;
+}
+
+bool
+conn_at_end(const struct conn *conn)
+{
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		const struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		if (!hub_consumer_at_end(&subscription->consumer))
+			return false;
+	}
+	return conn->out.len == 0;
+}
+
+int64_t
+conn_lag(const struct conn *conn)
+{
+	int64_t lag = 0;
+
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		const struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		lag += hub_consumer_lag(&subscription->consumer);
+	}
+	return lag;
+}
+
+/* Some subscription waits for the socket. */
+static bool
+is_blocked(const struct conn *conn)
+{
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		const struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription->consumer.blocked)
+			return true;
+	}
+	return conn->out.len > 0 || lws_partial_buffered(conn->wsi);
 }
 
 /*
- * Ping and wait for anything to come back.  A consumer whose socket is full
- * is not pinged and not given up: it is slow, and what it is sent is probe
- * enough; the kernel gives up when nothing is acknowledged.  The ping has a
- * byte in it because the library does not tell of an empty pong.
+ * Ping and wait for anything to come back.  A stream whose socket is full is
+ * not pinged and not given up: it is slow, and what it is sent is probe
+ * enough; the kernel gives up when nothing is acknowledged.  An event stream
+ * answers nothing: what it is sent is its sign of life, to proxies as well.
  */
 static void
-ping_tick(struct conn *conn)
+ping_tick(struct conn *conn) LOOP_THREAD
 {
 	const struct conf_limits *limits = &conn->net->conf->limits;
-	unsigned char ping[LWS_PRE + 1] = { [LWS_PRE] = 'e' };
 
-	if (conn->consumer.blocked || lws_partial_buffered(conn->wsi)) {
+	if (is_blocked(conn)) {
 		conn->ping_sent = false;
 		conn_set_deadline(conn, limits->ping_interval);
 		return;
 	}
-	if (conn->ping_sent && !conn->heard) {
+	if (conn->ping_sent && !conn->heard && conn->state == CONN_WS) {
 		conn->net->counts.timeouts_pong++;
 		log_debug("conn=%u.%u no pong", conn->slot, conn->generation);
 		conn_cut(conn);
@@ -197,7 +282,7 @@ ping_tick(struct conn *conn)
 	}
 	conn->heard = false;
 	conn->net->counts.pings++;
-	if (lws_write(conn->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING) < 0)
+	if (conn->endpoint->ping(conn) < 0)
 		conn_cut(conn);
 	else
 		conn_set_deadline(conn, limits->pong_timeout);
@@ -222,7 +307,7 @@ conn_on_deadline(struct wheel_entry *entry, void *arg)
 		counts->timeouts_keepalive++;
 		break;
 	default:
-		assert(conn->state == CONN_WS);
+		assert(conn_is_stream(conn));
 		if (conn->close_code != 0)
 			close_tick(conn);
 		else
@@ -239,7 +324,7 @@ conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
 	char reason[REASON_BYTES_MAX + 1];
 	va_list args;
 
-	assert(conn->state == CONN_WS);
+	assert(conn_is_stream(conn));
 	assert(code >= 1000);
 	if (conn->close_code != 0 || conn->peer_closed)
 		return;
@@ -257,6 +342,53 @@ conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
 			 : clock_now_us() + net->conf->limits.close_timeout;
 	set_close_deadline(conn);
 	(void)lws_callback_on_writable(conn->wsi); /* a dead one is cut above */
+}
+
+static void
+wake_subscriptions(struct conn *conn)
+{
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		hub_consumer_writable(conn->net->hub, &subscription->consumer);
+	}
+}
+
+static int
+send_close(struct conn *conn)
+{
+	const char *reason = conn->close_reason;
+
+	assert(!lws_partial_buffered(conn->wsi));
+	conn->close_sent = true;
+	if (conn->state == CONN_SSE)
+		return -1; /* its end is all it has */
+	lws_close_reason(conn->wsi, conn->close_code,
+	    (unsigned char *)conn->close_reason,
+	    reason != NULL ? strlen(reason) : 0);
+	return -1; /* the library sends it and waits for the peer's */
+}
+
+/* The socket takes bytes, and the library holds none. */
+int
+conn_on_writable(struct conn *conn)
+{
+	const bool flushed = conn_flush_out(conn);
+
+	if (conn->close_code == 0) {
+		if (!flushed && conn->out.len > 0)
+			conn_wait_for_flush(conn);
+		wake_subscriptions(conn);
+		return 0;
+	}
+	if (conn->close_sent || conn->peer_closed || conn->cut)
+		return 0;
+	/* A message that will not be finished: out has no place any more. */
+	if (!flushed && !conn_inside_message(conn))
+		return 0;
+	return send_close(conn);
 }
 
 int
@@ -283,59 +415,4 @@ conn_drop(struct conn *conn, struct buffer *buffer)
 	assert(conn->net->intake_bytes >= buffer->len);
 	conn->net->intake_bytes -= buffer->len;
 	buffer_fini(buffer);
-}
-
-static int64_t
-on_hub_write(struct consumer *consumer, const struct span *span,
-    bool *ret_blocked, void *arg)
-{
-	struct conn *conn = conn_of_consumer(consumer);
-	int64_t taken;
-
-	(void)arg;
-	glue_on_loop(conn->net->glue);
-	/* Not open yet: its upgrade failed after it was subscribed. */
-	if (conn->state != CONN_WS || conn->close_code != 0 ||
-	    conn->peer_closed) {
-		*ret_blocked = true;
-		return 0;
-	}
-	taken = glue_write(conn->wsi, span->data, span->len, ret_blocked);
-	if (taken < 0)
-		conn_cut(conn);
-	return taken;
-}
-
-/*
- * A raw stream has no place for a notice: it goes on without the messages
- * only when it was asked for, and never inside one.
- */
-static bool
-on_hub_overrun(struct consumer *consumer, enum conf_overrun policy,
-    int64_t from, int64_t to, bool inside, void *arg)
-{
-	struct conn *conn = conn_of_consumer(consumer);
-	const uint64_t epoch = conn->position.epoch;
-
-	(void)arg;
-	glue_on_loop(conn->net->glue);
-	if (policy == CONF_OVERRUN_CLOSE)
-		conn_close(conn, 1013, "overrun");
-	else if (conn->gap_silent && !inside)
-		return true;
-	else
-		conn_close(conn, 4009, "gap %016llx:%lld-%lld",
-		    (unsigned long long)epoch, (long long)from, (long long)to);
-	return false;
-}
-
-const struct hub_ops *
-conn_hub_ops(void)
-{
-	static const struct hub_ops ops = {
-		.write = on_hub_write,
-		.overrun = on_hub_overrun,
-	};
-
-	return &ops;
 }

@@ -5,8 +5,12 @@
  * conn: one connection, all that it is, its deadline and its close.
  *
  * Life     accept (listener.c): CONN_HANDSHAKE -> a request (http.c):
- *          CONN_REQUEST, answered: CONN_IDLE, and again; or an upgrade (ws.c):
- *          CONN_WS -> conn_close() or the peer -> LWS_CALLBACK_WSI_DESTROY.
+ *          CONN_REQUEST, answered: CONN_IDLE, and again; or a stream, spoken
+ *          by an endpoint: an upgrade (ws.c: CONN_WS, endpoints raw and v1) or
+ *          events (sse.c: CONN_SSE) -> conn_close() or the peer ->
+ *          LWS_CALLBACK_WSI_DESTROY.
+ * Order    What is not on a tape (replies, notices, the hint before a close)
+ *          goes into `out` and stands between messages, before the next span.
  * Memory   Nothing is looked up in request headers later: the struct is the
  *          whole record.
  * Threads  The net loop.
@@ -17,6 +21,7 @@
 #include "daemon/base/wheel.h"
 #include "daemon/hub/hub.h"
 #include "daemon/lws/lws.h"
+#include "daemon/net/stream.h"
 #include "proto/channel.h"
 #include "proto/utf8.h"
 
@@ -28,21 +33,12 @@ enum conn_state {
 	CONN_REQUEST, /* a request's body is being read */
 	CONN_IDLE, /* answered, kept alive */
 	CONN_WS, /* upgraded */
+	CONN_SSE, /* an event stream, until it is closed */
 	CONN_STATES
 };
 
-/* A POST under way; its body is gathered here. */
-struct request {
-	char channel[CHANNEL_NAME_MAX + 1];
-	enum message_kind kind;
-	bool lines; /* a message a line */
-	bool skip_empty; /* ndjson: an empty line is not a message */
-	bool complete; /* the body is here */
-	struct buffer body;
-	size_t done; /* bytes of it published */
-	uint64_t line, accepted; /* lines done, messages of them */
-	struct position position; /* of the last message accepted */
-};
+struct kept_answer;
+struct history;
 
 /* Everything a connection is; nothing is looked up in headers later. */
 struct conn {
@@ -56,21 +52,31 @@ struct conn {
 	struct wheel_entry deadline;
 	struct identity who;
 
-	struct consumer consumer; /* CONN_WS */
-	bool gap_silent, recovered;
-	struct position position; /* told in the answer to the upgrade */
+	const struct endpoint *endpoint; /* NULL: plain HTTP */
+	struct list subscriptions;
+	uint32_t subscription_count;
+	struct subscription first; /* of endpoints that have one only */
+	struct subscription *writing; /* wrote last, maybe part of a message */
+	struct buffer out; /* replies and notices, whole frames or events */
+	struct list out_node; /* in net.out_waiting */
+	bool deflated, gap_silent, recovered;
+	struct position position; /* told when the stream begins */
 	int64_t gap_from, gap_to; /* what was asked for and is gone; or 0, 0 */
+	uint32_t violations;
+
 	bool ping_sent, heard; /* since then */
 	bool message_open, message_text;
 	struct utf8_state utf8;
 	struct buffer message; /* the message so far */
 
-	struct request *request; /* CONN_REQUEST */
+	struct request *request; /* a POST under way */
+	struct history *history; /* an answer under way */
 	int64_t body_left; /* of the request's body; -1: nobody knows */
 	bool body_awaited; /* the request is done with, the body is not */
 	bool body_is_last; /* hang up behind it */
 	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
+	char *cors; /* headers for the request's answers, or NULL */
 
 	uint16_t close_code; /* 0: not closing */
 	bool close_sent, peer_closed, cut;
@@ -82,24 +88,36 @@ struct conn {
 
 int conn_new(
     struct net *net, struct listener *listener, int fd, struct conn **ret_conn);
-void conn_free(struct conn *conn);
+void conn_free(struct conn *conn) LOOP_THREAD;
 void conn_set_state(struct conn *conn, enum conn_state state);
 void conn_set_deadline(struct conn *conn, int64_t after_us);
-/* An open consumer: begin to ping it. */
-void conn_keep_alive(struct conn *conn) LOOP_THREAD;
+/* The stream begins: the endpoint speaks, and is pinged from now on. */
+void conn_open_stream(struct conn *conn, enum conn_state state) LOOP_THREAD;
+bool conn_is_stream(const struct conn *conn);
 void conn_on_deadline(struct wheel_entry *entry, void *arg);
 struct conn *conn_of(struct lws *wsi);
+
+/* Of a stream: the view its subscriptions read. */
+enum view_kind conn_view(const struct conn *conn);
+void conn_subscribed(struct conn *conn, struct subscription *subscription);
+/* Gone at once, also in the middle of a message: the stream ends here. */
+void conn_unsubscribe_all(struct conn *conn) LOOP_THREAD;
+bool conn_at_end(const struct conn *conn); /* nothing is left to write */
+/* What its subscriptions lack, in messages. */
+int64_t conn_lag(const struct conn *conn);
+
 /*
- * Close with that code and reason once the socket takes it; nothing more is
- * written before.  The first call counts, later ones do nothing.
+ * Close with that code and reason (a stream without codes just ends) once the
+ * socket takes what is in out.  The first call counts, later ones do nothing.
  */
 void conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4))) LOOP_THREAD;
 void conn_cut(struct conn *conn) LOOP_THREAD;
+int conn_on_writable(struct conn *conn) LOOP_THREAD;
+
 /* Bytes of an unfinished message; -ENOBUFS at intake_bytes_max, -ENOMEM. */
 int conn_take(struct conn *conn, struct buffer *buffer, const void *data,
     size_t len, size_t max);
 void conn_drop(struct conn *conn, struct buffer *buffer);
-const struct hub_ops *conn_hub_ops(void);
 
 #endif

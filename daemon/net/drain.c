@@ -18,11 +18,13 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/events.h"
 #include "daemon/base/log.h"
+#include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <libwebsockets.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -48,7 +50,7 @@ end_others(struct net *net) LOOP_THREAD
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
-		if (conn->cut || conn->state == CONN_WS ||
+		if (conn->cut || conn_is_stream(conn) ||
 		    (early && conn->state == CONN_HANDSHAKE) ||
 		    (conn->request != NULL && conn->request->complete))
 			continue;
@@ -77,14 +79,6 @@ retry_after_ms(const struct net *net)
 }
 
 static void
-close_consumer(struct conn *conn) LOOP_THREAD
-{
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
-	conn_close(conn, 1001, "shutdown retry_after_ms=%u",
-	    retry_after_ms(conn->net));
-}
-
-static void
 close_some(struct net *net) LOOP_THREAD
 {
 	const int64_t cost_us = LIMITS_S / net->conf->drain_close_rate;
@@ -94,12 +88,10 @@ close_some(struct net *net) LOOP_THREAD
 
 		if (net->drain.budget_us <= 0)
 			return;
-		if (conn->state != CONN_WS || conn->close_code != 0 ||
-		    conn->peer_closed || conn->cut)
+		if (!conn_is_stream(conn) || conn->close_code != 0 ||
+		    conn->peer_closed || conn->cut || !conn_at_end(conn))
 			continue;
-		if (!hub_consumer_at_end(&conn->consumer))
-			continue;
-		close_consumer(conn);
+		conn->endpoint->shutdown(conn, retry_after_ms(net));
 		net->drain.budget_us -= cost_us;
 	}
 }
@@ -146,7 +138,7 @@ on_tick(void *arg)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
 	end_goodbyes(net);
-	if (net->state_counts[CONN_WS] == 0)
+	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0)
 		end_others(net);
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
@@ -180,8 +172,8 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	int len;
 
 	if (conn->state != CONN_WS || conn->close_code != 0 ||
-	    conn->peer_closed || conn->consumer.blocked ||
-	    !hub_consumer_at_end(&conn->consumer))
+	    conn->peer_closed || !conn_at_end(conn) ||
+	    lws_partial_buffered(conn->wsi))
 		return;
 	len = snprintf((char *)frame + 4, sizeof(frame) - 4,
 	    "shutdown retry_after_ms=%u", retry_after_ms(conn->net));
@@ -203,13 +195,13 @@ tell_cut(struct conn *conn)
 	    &(struct log_about){
 		.event = EVENT_CONSUMER_CUT,
 		.conn = name,
-		.channel = conn->consumer.channel != NULL
-			       ? hub_consumer_channel(&conn->consumer)
+		/* A v1 connection hears several. */
+		.channel = conn->first.consumer.channel != NULL
+			       ? hub_consumer_channel(&conn->first.consumer)
 			       : NULL,
 		.peer = peer_address(conn->fd, peer, sizeof(peer)),
 	    },
-	    "cut, lacks %" PRId64 " messages%s",
-	    hub_consumer_lag(&conn->consumer),
+	    "cut, lacks %" PRId64 " messages%s", conn_lag(conn),
 	    conn->close_sent ? ", did not answer the close" : "");
 }
 
@@ -224,7 +216,7 @@ net_force(struct net *net)
 
 		if (conn->cut)
 			continue;
-		if (conn->state == CONN_WS)
+		if (conn_is_stream(conn))
 			tell_cut(conn);
 		say_goodbye(conn);
 		conn->forced = true;
@@ -234,21 +226,23 @@ net_force(struct net *net)
 
 /*
  * Called once for each connection that goes, before it is freed.  Delivered
- * is what answered our close, or left of its own accord; lost is what broke.
+ * is what answered our close, or left of its own accord (an event stream has
+ * no answer: that it was ended is all); lost is what broke.
  */
 void
 drain_conn_gone(struct conn *conn)
 {
 	struct net_drained *result = &conn->net->drain.result;
 
-	if (!conn->net->closing || conn->state != CONN_WS)
+	if (!conn->net->closing || !conn_is_stream(conn))
 		return;
 	if (conn->forced)
 		result->forced++;
-	else if (conn->peer_closed || (conn->close_sent && conn->peer_ended))
+	else if (conn->peer_closed ||
+		 (conn->close_sent &&
+		     (conn->peer_ended || conn->state == CONN_SSE)))
 		result->delivered++;
 	else
 		result->lost++;
-	result->messages_undelivered +=
-	    (uint64_t)hub_consumer_lag(&conn->consumer);
+	result->messages_undelivered += (uint64_t)conn_lag(conn);
 }

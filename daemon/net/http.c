@@ -1,16 +1,16 @@
 /*
- * HTTP/1.1: which request goes where, and how answers are written.
+ * HTTP/1.1: what requests say, and how answers are written.
  *
- * The happy path: LWS_CALLBACK_HTTP -> http_on_request() finds the route ->
- * the route answers at once, or (publish.c) after the body -> http_end()
- * makes the connection ready for the next request.
+ * The happy path: routes.c finds the route -> the route answers at once with
+ * http_answer(), after the body (publish.c), or in pieces (history.c, sse.c) ->
+ * http_end() makes the connection ready for the next request.
  *
- * What can go wrong: unknown path 404, wrong method 405 with Allow, a request
- * that may not be 403; each with {"error":{"code","message"}}.  What of a
+ * What can go wrong is answered with {"error":{"code","message"}}.  What of a
  * body nobody wants is body.c's.
  */
 
 #include "daemon/net/http.h"
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
@@ -22,31 +22,9 @@
 #include <string.h>
 #include <strings.h>
 
-#define HEADERS_BYTES 512
+#define HEADERS_BYTES 1024
 #define SMALL_BODY_BYTES 1024
 #define ERROR_BYTES 512
-
-typedef int (*route_fn)(struct conn *conn);
-
-static int on_root(struct conn *conn);
-static int on_healthz(struct conn *conn);
-static int on_readyz(struct conn *conn);
-static int on_ws_without_upgrade(struct conn *conn);
-
-/* `*` in a path stands for a channel's name. */
-static const struct route {
-	const char *path;
-	bool get, post;
-	route_fn fn; /* GET, HEAD */
-	int (*channel_fn)(struct conn *, const char *channel); /* POST */
-} routes[] = {
-	{ "/", .get = true, .fn = on_root },
-	{ "/healthz", .get = true, .fn = on_healthz },
-	{ "/readyz", .get = true, .fn = on_readyz },
-	{ "/metrics", .get = true, .fn = metrics_answer },
-	{ "/ws/*", .get = true, .fn = on_ws_without_upgrade },
-	{ "/channels/*/messages", .post = true, .channel_fn = publish_begin },
-};
 
 /* The value of a header in out with its NUL; its length, or -1. */
 int
@@ -148,6 +126,7 @@ reason_phrase(unsigned status)
 	} phrases[] = {
 		{ 200, "OK" },
 		{ 201, "Created" },
+		{ 204, "No Content" },
 		{ 400, "Bad Request" },
 		{ 403, "Forbidden" },
 		{ 404, "Not Found" },
@@ -166,6 +145,12 @@ reason_phrase(unsigned status)
 	return "";
 }
 
+static const char *
+cors(const struct conn *conn)
+{
+	return conn->cors != NULL ? conn->cors : "";
+}
+
 /*
  * The library's own headers say HTTP/1.0 while an upgrade is being decided,
  * which clients do not take for an answer.
@@ -181,13 +166,14 @@ put_headers(struct conn *conn, const struct answer *answer,
 	    "HTTP/1.1 %u %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Length: %zu\r\n"
-	    "%s%s\r\n",
+	    "%s%s%s\r\n",
 	    answer->status, reason_phrase(answer->status),
 	    answer->type != NULL ? answer->type : "application/json",
 	    answer->len, answer->headers != NULL ? answer->headers : "",
 	    upgrade || conn->net->closing || body_is_last(conn)
 		? "Connection: close\r\n"
-		: "");
+		: "",
+	    cors(conn));
 	assert(len > 0);
 	assert(len < HEADERS_BYTES);
 	return (size_t)len;
@@ -283,130 +269,111 @@ http_error(
 		      .len = len });
 }
 
-static int
-answer_text(struct conn *conn, unsigned status, const char *text) LOOP_THREAD
+int
+http_bad_origin(struct conn *conn)
 {
-	return http_answer(conn, &(struct answer){ .status = status,
-				     .type = "text/plain; charset=utf-8",
-				     .body = text,
-				     .len = strlen(text) });
+	conn->net->counts.refused_origin++;
+	return http_error(conn, 403, "bad_origin",
+	    "Origin: expected this host, or one of the listener's origins");
 }
 
-static int
-on_root(struct conn *conn) LOOP_THREAD
+/* Only for origins that are configured; to this host no header is needed. */
+void
+http_cors_begin(struct conn *conn)
 {
-	return answer_text(conn, 200,
-	    "earshot: what happens here, heard by every WebSocket in earshot\n"
-	    "\n"
-	    "listen   GET  /ws/CHANNEL            (WebSocket)\n"
-	    "              ?from=oldest | -N | EPOCH:OFFSET\n"
-	    "publish  POST /channels/CHANNEL/messages\n"
-	    "              text/* is text, application/json is JSON, else "
-	    "binary;\n"
-	    "              ?split=lines or application/x-ndjson: a message a "
-	    "line\n"
-	    "observe  GET  /healthz /readyz /metrics\n"
-	    "\n"
-	    "earshot sub CHANNEL, earshot pub CHANNEL do both from a shell\n");
-}
+	const struct conf_list *origins = &conn->listener->conf->origins;
+	char origin[256], text[320];
+	size_t i;
+	int len;
 
-/* Answered by the net loop: that it comes means the data path moves. */
-static int
-on_healthz(struct conn *conn) LOOP_THREAD
-{
-	return answer_text(conn, 200, "ok\n");
-}
-
-static int
-on_readyz(struct conn *conn) LOOP_THREAD
-{
-	if (conn->net->closing)
-		return answer_text(conn, 503, "closing\n");
-	return answer_text(conn, 200, "ready\n");
-}
-
-static int
-on_ws_without_upgrade(struct conn *conn) LOOP_THREAD
-{
-	static const char body[] =
-	    "{\"error\":{\"code\":\"upgrade_required\",\"message\":"
-	    "\"expected a WebSocket upgrade\"}}\n";
-
-	return http_answer(conn, &(struct answer){ .status = 426,
-				     .headers = "Upgrade: websocket\r\n",
-				     .body = body,
-				     .len = sizeof(body) - 1 });
-}
-
-/* Does the path match, and which channel does it name? */
-static bool
-route_matches(const struct route *route, const char *uri, size_t len,
-    char channel[static CHANNEL_NAME_MAX + 2])
-{
-	const char *star = strchr(route->path, '*');
-	size_t before, after, middle;
-
-	channel[0] = '\0';
-	if (star == NULL)
-		return strlen(route->path) == len &&
-		       memcmp(route->path, uri, len) == 0;
-	before = (size_t)(star - route->path);
-	after = strlen(star + 1);
-	if (len <= before + after || memcmp(uri, route->path, before) != 0 ||
-	    memcmp(uri + len - after, star + 1, after) != 0)
-		return false;
-	middle = len - before - after;
-	if (memchr(uri + before, '/', middle) != NULL)
-		return false;
-	if (middle > CHANNEL_NAME_MAX + 1) /* invalid, and still told so */
-		middle = CHANNEL_NAME_MAX + 1;
-	memcpy(channel, uri + before, middle);
-	channel[middle] = '\0';
-	return true;
-}
-
-static int
-dispatch(struct conn *conn, const struct route *route, int method,
-    const char *channel) LOOP_THREAD
-{
-	static const char *const allow[] = { "Allow: GET, HEAD\r\n",
-		"Allow: POST\r\n" };
-	const bool get = method == LWSHUMETH_GET || method == LWSHUMETH_HEAD;
-	static const char body[] =
-	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
-	    "\"the Allow header names the methods\"}}\n";
-
-	if (get && route->get)
-		return http_end(conn, route->fn(conn));
-	if (method == LWSHUMETH_POST && route->post)
-		return route->channel_fn(conn, channel);
-	conn->net->counts.refused_requests++;
-	return http_end(
-	    conn, http_answer(conn, &(struct answer){ .status = 405,
-					.headers = allow[route->post],
-					.body = body,
-					.len = sizeof(body) - 1 }));
+	memory_free(conn->cors);
+	conn->cors = NULL;
+	if (http_header(conn, WSI_TOKEN_ORIGIN, origin, sizeof(origin)) <= 0)
+		return;
+	for (i = 0; i < origins->count; i++) {
+		if (!origin_matches(origins->items[i], origin))
+			continue;
+		len = snprintf(text, sizeof(text),
+		    "Access-Control-Allow-Origin: %s\r\nVary: Origin\r\n",
+		    strcmp(origins->items[i], "*") == 0 ? "*" : origin);
+		assert(len > 0);
+		assert((size_t)len < sizeof(text));
+		/* Without memory the browser refuses: nothing is lost. */
+		conn->cors = memory_dup(text, (size_t)len + 1);
+		return;
+	}
 }
 
 int
-http_on_request(struct conn *conn)
+http_stream_headers(struct conn *conn, const char *type, const char *headers)
 {
-	char channel[CHANNEL_NAME_MAX + 2];
-	char *uri;
-	int len;
-	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
-	size_t i;
+	char out[HEADERS_BYTES * 2];
+	const int len = snprintf(out, sizeof(out),
+	    "HTTP/1.1 200 OK\r\nContent-Type: %s\r\n%s%s\r\n", type, cors(conn),
+	    headers);
 
-	conn->net->counts.requests++;
-	conn_set_state(conn, CONN_REQUEST);
-	conn_set_deadline(conn, conn->net->conf->limits.request_timeout);
-	listeners_resume(conn->net);
-	if (method < 0)
-		return -1;
-	body_begin(conn, method);
-	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
-		if (route_matches(&routes[i], uri, (size_t)len, channel))
-			return dispatch(conn, &routes[i], method, channel);
-	return http_end(conn,
-	    http_error(conn, 404, "not_found", "GET / says what is here"));
+	assert(len > 0);
+	assert((size_t)len < sizeof(out));
+	return write_bytes(conn, out, (size_t)len, LWS_WRITE_HTTP_HEADERS);
+}
+
+int
+http_from(struct conn *conn, struct from *ret_from)
+{
+	char text[64];
+	int len = http_argument(conn, "from=", text, sizeof(text));
+
+	if (len == -ENOENT)
+		len = 0; /* live */
+	if (len < 0 || from_get(text, (size_t)len, ret_from) < 0)
+		return http_error(conn, 400, "bad_from",
+		    "from: expected oldest, -N or EPOCH:OFFSET");
+	return 0;
+}
+
+int
+http_may_subscribe(struct conn *conn, const char *channel, size_t len)
+{
+	if (!channel_name_valid(channel, len))
+		return http_error(conn, 400, "bad_channel",
+		    "expected 1 to %d of A-Z a-z 0-9 _ - . :, the first a "
+		    "letter or digit",
+		    CHANNEL_NAME_MAX);
+	if (!hub_may(conn->net->hub, &conn->who, CONF_SUBSCRIBE, channel, len))
+		return http_error(
+		    conn, 403, "not_allowed", "subscribing is not allowed");
+	return 0;
+}
+
+static int
+subscribe_error(struct conn *conn, int error) LOOP_THREAD
+{
+	switch (error) {
+	case -ENFILE:
+		return http_error(conn, 503, "too_many_channels",
+		    "limits.channels_max is reached");
+	case -ESHUTDOWN:
+		return http_error(
+		    conn, 503, "closing", "the server is closing");
+	default:
+		return http_error(conn, 503, "no_memory", "out of memory");
+	}
+}
+
+int
+http_subscribe(
+    struct conn *conn, const char *channel, size_t len, const struct from *from)
+{
+	struct hub_answer answer;
+	const int error = hub_subscribe(conn->net->hub, &conn->first.consumer,
+	    channel, len, conn_view(conn), from, clock_wall_us(), &answer);
+
+	if (error < 0)
+		return subscribe_error(conn, error);
+	conn_subscribed(conn, &conn->first);
+	conn->position = answer.position;
+	conn->recovered = answer.recovered;
+	conn->gap_from = answer.gap_from;
+	conn->gap_to = answer.gap_to;
+	return 0;
 }

@@ -14,6 +14,19 @@
 
 #include <libwebsockets.h>
 
+/* A POST under way; its body is gathered here. */
+struct request {
+	char channel[CHANNEL_NAME_MAX + 1];
+	enum message_kind kind;
+	bool lines; /* a message a line */
+	bool skip_empty; /* ndjson: an empty line is not a message */
+	bool complete; /* the body is here */
+	struct buffer body;
+	size_t done; /* bytes of it published */
+	uint64_t line, accepted; /* lines done, messages of them */
+	struct position position; /* of the last message accepted */
+};
+
 struct answer {
 	unsigned status;
 	const char *type; /* NULL: application/json */
@@ -21,7 +34,7 @@ struct answer {
 	const void *body;
 	size_t len;
 };
-int http_on_request(struct conn *conn) LOOP_THREAD;
+int http_on_request(struct conn *conn) LOOP_THREAD; /* routes.c */
 /* After the request's body, where one is on its way; body is copied. */
 int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
 int http_answer_now(
@@ -32,6 +45,24 @@ int http_error(struct conn *conn, unsigned status, const char *code,
 /* After an answer outside of an upgrade: what the callback returns. */
 int http_end(struct conn *conn, int result) LOOP_THREAD;
 bool http_origin_allowed(struct conn *conn);
+int http_bad_origin(struct conn *conn) LOOP_THREAD; /* 403 */
+/* conn.cors: headers for an origin that is allowed by name, in each answer. */
+void http_cors_begin(struct conn *conn);
+/* The head of an answer whose length is not known.  0, or -1: broken. */
+int http_stream_headers(
+    struct conn *conn, const char *type, const char *headers) LOOP_THREAD;
+
+/* The argument `from`; != 0: refused, and answered. */
+int http_from(struct conn *conn, struct from *ret_from) LOOP_THREAD;
+/* Name and right; != 0: refused, and answered. */
+int http_may_subscribe(
+    struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
+/*
+ * The connection's one subscription; position, recovered and gap are set.
+ * != 0: refused, and answered.
+ */
+int http_subscribe(struct conn *conn, const char *channel, size_t len,
+    const struct from *from) LOOP_THREAD;
 int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
     size_t out_size);
 /*
@@ -56,6 +87,17 @@ int publish_begin(struct conn *conn, const char *channel) LOOP_THREAD;
 int publish_body(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
 int publish_end(struct conn *conn) LOOP_THREAD;
 int publish_on_writable(struct conn *conn) LOOP_THREAD; /* go on */
+void publish_abandon(struct conn *conn);
+
+/* history.c */
+int history_begin(struct conn *conn, const char *channel) LOOP_THREAD;
+int history_on_writable(struct conn *conn) LOOP_THREAD;
+void history_abandon(struct conn *conn);
+int channels_answer(struct conn *conn) LOOP_THREAD;
+int channel_answer(struct conn *conn, const char *channel) LOOP_THREAD;
+
+/* sse.c */
+int sse_begin(struct conn *conn, const char *channel) LOOP_THREAD;
 
 /* metrics.c */
 int metrics_answer(struct conn *conn) LOOP_THREAD;

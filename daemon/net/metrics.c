@@ -86,6 +86,18 @@ static const struct metric hub_metrics[] = {
 	    "limit message_bytes_max reached"),
 	HUB(refused_payload, "refused_payload_total",
 	    "text that is not UTF-8, JSON that is not JSON"),
+	HUB(views_built, "views_built_total",
+	    "messages encoded for views other than the raw ones"),
+	HUB(views_bytes_built, "views_bytes_built_total",
+	    "bytes encoded for views other than the raw ones"),
+	HUB(views_compressed, "views_compressed_total",
+	    "messages that were tried to compress, once for all"),
+	HUB(views_evicted, "views_evicted_total",
+	    "limit views_bytes_max reached"),
+	HUB(views_cut, "views_cut_total",
+	    "limit view_build_bytes_per_iteration_max reached"),
+	HUB(channels_expired, "channels_expired_total",
+	    "channels that vanished after idle_expiry"),
 	HUB(flushes, "flushes_total", "flushes of the hub"),
 	HUB(flushes_cut, "flushes_cut_total",
 	    "limit flushes_per_iteration_max reached"),
@@ -107,8 +119,17 @@ static const struct metric net_metrics[] = {
 	    "limit head_bytes_max reached, or what came was not HTTP"),
 	NET(refused_intake, "refused_intake_total",
 	    "limit intake_bytes_max reached"),
+	NET(history_limited, "history_limited_total",
+	    "limit history_limit_max reached"),
 	NET(refused_bodies, "refused_bodies_total",
 	    "limit body_bytes_max reached"),
+	NET(v1_commands, "v1_commands_total", "commands of earshot.v1"),
+	NET(v1_errors, "v1_errors_total", "commands answered with an error"),
+	NET(refused_out, "refused_out_total", "limit out_bytes_max reached"),
+	NET(refused_subscriptions, "refused_subscriptions_total",
+	    "limit subscriptions_max reached"),
+	NET(refused_violations, "refused_violations_total",
+	    "limit violations_max reached"),
 	NET(refused_message_bytes, "refused_ws_message_bytes_total",
 	    "limit message_bytes_max reached by a WebSocket message"),
 	NET(refused_text, "refused_ws_text_total",
@@ -171,7 +192,7 @@ static void
 put_now(struct page *page, struct net *net)
 {
 	static const char *const names[CONN_STATES] = { "handshake", "request",
-		"idle", "websocket" };
+		"idle", "websocket", "sse" };
 	int i;
 
 	put_head(page, "connections", "gauge", "connections by state");
@@ -259,7 +280,7 @@ put_channels(struct page *page, struct hub *hub)
 
 		put_head(
 		    page, columns[i].name, columns[i].type, columns[i].help);
-		hub_each_channel(hub, put_cell, &column);
+		hub_each_channel(hub, clock_wall_us(), put_cell, &column);
 	}
 }
 

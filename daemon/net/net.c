@@ -14,6 +14,7 @@
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
+#include "proto/v1.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -60,6 +61,8 @@ on_http_closed(struct conn *conn)
 	char byte;
 	ssize_t n;
 
+	if (conn->state == CONN_SSE)
+		return on_closed(conn);
 	if ((conn->state != CONN_HANDSHAKE && conn->state != CONN_IDLE) ||
 	    conn->hung_up || conn->cut || conn->net->closing)
 		return 0;
@@ -67,6 +70,16 @@ on_http_closed(struct conn *conn)
 	if (n > 0 || (n < 0 && errno == EAGAIN))
 		conn->net->counts.refused_head_bytes++;
 	return 0;
+}
+
+static int
+http_on_writable(struct conn *conn) LOOP_THREAD
+{
+	if (conn->state == CONN_SSE)
+		return conn_on_writable(conn);
+	if (conn->history != NULL)
+		return history_on_writable(conn);
+	return publish_on_writable(conn);
 }
 
 static int
@@ -90,6 +103,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		/* Refused: the answer said Connection: close, so hang up. */
 		conn->hung_up = ws_on_upgrade(conn) != 0;
 		return conn->hung_up ? -1 : 0;
+	case LWS_CALLBACK_CONFIRM_EXTENSION_OKAY:
+		return conn->deflated ? 0 : 1;
 	case LWS_CALLBACK_ADD_HEADERS:
 		return ws_on_headers(conn, in);
 	case LWS_CALLBACK_HTTP:
@@ -99,7 +114,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
 		return body_on_end(conn);
 	case LWS_CALLBACK_HTTP_WRITEABLE:
-		return publish_on_writable(conn);
+		return http_on_writable(conn);
 	case LWS_CALLBACK_ESTABLISHED:
 		return ws_on_established(conn);
 	case LWS_CALLBACK_RECEIVE:
@@ -108,7 +123,7 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		conn->heard = true;
 		return 0;
 	case LWS_CALLBACK_SERVER_WRITEABLE:
-		return ws_on_writable(conn);
+		return conn_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		return ws_on_peer_close(conn, in, len);
 	case LWS_CALLBACK_CLOSED_HTTP:
@@ -138,7 +153,7 @@ on_before_poll(es_usec *wait, void *arg)
 		if (until < *wait)
 			*wait = until;
 	}
-	if (hub_flush_wanted(net->hub))
+	if (hub_flush_wanted(net->hub) || !list_empty(&net->out_waiting))
 		*wait = 0;
 }
 
@@ -150,6 +165,7 @@ on_after_batch(void *arg)
 	glue_on_loop(net->glue);
 	glue_after_batch(net->glue);
 	wheel_advance(&net->wheel, clock_now_us(), conn_on_deadline, NULL);
+	conn_flush_waiting(net);
 	if (hub_flush_wanted(net->hub))
 		(void)hub_flush(net->hub, clock_wall_us()); /* wanted says */
 }
@@ -200,12 +216,16 @@ protocols(const struct conf *conf)
 		{ .name = "raw",
 		    .callback = on_event,
 		    .rx_buffer_size = RX_BUFFER_BYTES },
+		{ .name = V1_SUBPROTOCOL,
+		    .callback = on_event,
+		    .rx_buffer_size = RX_BUFFER_BYTES },
 		LWS_PROTOCOL_LIST_TERM,
 	};
 
 	/* Above what one write gives: else the library cuts and copies. */
 	list[0].tx_packet_size =
 	    (size_t)conf->limits.span_bytes_max + FRAME_FRAGMENT_BYTES;
+	list[1].tx_packet_size = list[0].tx_packet_size;
 	return list;
 }
 
@@ -274,6 +294,7 @@ net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
 	net->loop = loop;
 	net->started_us = clock_now_us();
 	list_init(&net->conns);
+	list_init(&net->out_waiting);
 	wheel_init(&net->wheel, net->started_us);
 	error = open_parts(net, fds_max, ret_fault);
 	if (error < 0) {
@@ -347,7 +368,8 @@ net_status(struct net *net, struct net_status *ret_status)
 {
 	*ret_status = (struct net_status){
 		.connections = net->conn_count,
-		.consumers = net->state_counts[CONN_WS],
+		.consumers =
+		    net->state_counts[CONN_WS] + net->state_counts[CONN_SSE],
 		.channels = hub_channel_count(net->hub),
 		.messages_out = hub_counts(net->hub)->messages_out,
 	};

@@ -70,6 +70,13 @@ struct hub *net_hub(struct net *net);
 struct glue *net_glue(struct net *net); /* for outgoing connections */
 void net_add_metrics(struct net *net, net_metrics_fn fn, void *arg) LOOP_THREAD;
 
+/*
+ * Tells the channel's consumers that can be told (earshot.v1, SSE) that the
+ * upstream behind it is in another state, e.g. "reconnected".
+ */
+void net_notice(struct net *net, const char *channel, const char *upstream,
+    const char *state) LOOP_THREAD;
+
 /* For STATUS: consumers, channels, connections right now. */
 struct net_status {
 	uint64_t connections, consumers, channels, messages_out;

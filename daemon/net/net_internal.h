@@ -35,7 +35,9 @@ struct net_counts {
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
-	uint64_t closes, pings;
+	uint64_t closes, pings, v1_commands, v1_errors;
+	uint64_t history_limited;
+	uint64_t refused_out, refused_subscriptions, refused_violations;
 };
 
 struct net {
@@ -51,6 +53,7 @@ struct net {
 	uint64_t accept_failures; /* in a row; 0: all is well */
 
 	struct list conns;
+	struct list out_waiting; /* connections with something in out */
 	struct conn **slots; /* by slot; generations survive the conn */
 	uint32_t *generations;
 	uint32_t slot_count, slot_next;
@@ -94,16 +97,18 @@ int vhosts_open(struct net *net, const struct lws_protocols *protocols,
     struct net_fault *ret_fault) LOOP_THREAD;
 bool tls_goodbye_sent(struct lws *wsi) LOOP_THREAD;
 
-/* ws.c */
+/* ws.c; the endpoints' begin return != 0 when they have refused. */
 int ws_on_upgrade(struct conn *conn) LOOP_THREAD; /* > 0: answered, refused */
 int ws_on_headers(
     struct conn *conn, struct lws_process_html_args *args) LOOP_THREAD;
 int ws_on_established(struct conn *conn) LOOP_THREAD;
-int ws_on_receive(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
+int ws_on_receive(struct conn *conn, void *data, size_t len) LOOP_THREAD;
 /* != 0: hang up; else the library answers the peer's close. */
 int ws_on_peer_close(
     struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
-int ws_on_writable(struct conn *conn) LOOP_THREAD;
+int ws_ping(struct conn *conn);
+int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
+int v1_begin(struct conn *conn) LOOP_THREAD;
 
 /* drain.c */
 void drain_conn_gone(struct conn *conn) LOOP_THREAD;

@@ -122,12 +122,8 @@ check(struct conn *conn, const char *channel) LOOP_THREAD
 	if (!channel_name_valid(channel, len))
 		return http_error(conn, 400, "bad_channel", "%s",
 		    refusal_for(-EINVAL)->message);
-	if (!http_origin_allowed(conn)) {
-		net->counts.refused_origin++;
-		return http_error(conn, 403, "bad_origin",
-		    "Origin: expected this host, or one of the listener's "
-		    "origins");
-	}
+	if (!http_origin_allowed(conn))
+		return http_bad_origin(conn);
 	if (!hub_may(net->hub, &conn->who, CONF_PUBLISH, channel, len))
 		return http_error(
 		    conn, 403, "not_allowed", "publishing is not allowed");
@@ -183,9 +179,11 @@ publish_begin(struct conn *conn, const char *channel)
 	return answer_continue(conn);
 }
 
-static void
-request_free(struct conn *conn)
+void
+publish_abandon(struct conn *conn)
 {
+	if (conn->request == NULL)
+		return;
 	conn_drop(conn, &conn->request->body);
 	memory_free(conn->request);
 	conn->request = NULL;
@@ -201,7 +199,7 @@ publish_body(struct conn *conn, const void *data, size_t len)
 	    (size_t)conn->net->conf->limits.body_bytes_max);
 	if (error == 0)
 		return 0;
-	request_free(conn);
+	publish_abandon(conn);
 	return http_end(conn,
 	    http_error(conn, refusal_for(error)->status,
 		refusal_for(error)->code, "%s", refusal_for(error)->message));
@@ -330,7 +328,7 @@ publish_end(struct conn *conn)
 	}
 	result =
 	    result < 0 ? answer_refused(conn, result) : answer_accepted(conn);
-	request_free(conn);
+	publish_abandon(conn);
 	return http_end(conn, result);
 }
 

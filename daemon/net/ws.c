@@ -1,30 +1,31 @@
 /*
- * The raw view: GET /ws/CHANNEL upgraded; what is published is what is read,
- * and what is sent is published.
+ * WebSocket upgrades, and messages as they arrive; raw.c and v1.c are what is
+ * spoken then.
  *
- * The happy path: ws_on_upgrade() checks and subscribes -> the answer carries
- * position and recovered -> ws_on_established() lets the hub write -> spans
- * (conn.c) and ws_on_receive() until one side closes.
+ * The happy path: ws_on_upgrade() checks the request and lets the endpoint
+ * begin -> the answer carries what the endpoint has to say -> the stream is
+ * open -> ws_on_receive() puts messages together, checks text as it arrives
+ * and hands them over whole.
  *
  * What a peer can do wrong: an answer with a status before the upgrade; after
- * it a close code: 1007 text that is not UTF-8, 1008 publishing without the
- * right, 1009 a message over the limit, 1013 no room for it now.
+ * it a close code: 1003 binary where there is none, 1007 text that is not
+ * UTF-8, 1009 a message over the limit, 1013 no room for it now.
  */
 
-#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
+#include "proto/deflate.h"
 #include "proto/frame.h"
+#include "proto/v1.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <libwebsockets.h>
 #include <stdio.h>
 #include <string.h>
 
-#define WS_PREFIX "/ws/"
+#define WS_PATH "/ws"
 
 /* What RFC 6455 section 4.2.1 asks of the request, beyond the library. */
 static int
@@ -49,65 +50,68 @@ check_handshake(struct conn *conn) LOOP_THREAD
 	if (http_header(conn, WSI_TOKEN_KEY, text, sizeof(text)) != 24)
 		return http_error(conn, 400, "bad_key",
 		    "Sec-WebSocket-Key: expected 16 bytes in base64");
-	if (http_header(conn, WSI_TOKEN_PROTOCOL, text, sizeof(text)) > 0)
-		return http_error(conn, 400, "bad_subprotocol",
-		    "Sec-WebSocket-Protocol: expected none for %sCHANNEL",
-		    WS_PREFIX);
 	return 0;
 }
 
-static int
-get_arguments(struct conn *conn, struct from *ret_from) LOOP_THREAD
+/* Is earshot.v1 among the subprotocols offered? */
+static bool
+offers_v1(const char *offer)
 {
-	char text[64];
-	int len = http_argument(conn, "from=", text, sizeof(text));
+	const size_t len = strlen(V1_SUBPROTOCOL);
+	const char *p = offer;
 
-	if (len == -ENOENT)
-		len = 0; /* live */
-	if (len < 0 || from_get(text, (size_t)len, ret_from) < 0)
-		return http_error(conn, 400, "bad_from",
-		    "from: expected oldest, -N or EPOCH:OFFSET");
-	len = http_argument(conn, "gap=", text, sizeof(text));
-	conn->gap_silent = len == 6 && memcmp(text, "silent", 6) == 0;
-	if (len != -ENOENT && !conn->gap_silent)
-		return http_error(conn, 400, "bad_gap", "gap: expected silent");
-	return 0;
-}
+	while ((p = strstr(p, V1_SUBPROTOCOL)) != NULL) {
+		const char after = p[len];
+		const char before = p == offer ? ',' : p[-1];
 
-static int
-subscribe_error(struct conn *conn, int error) LOOP_THREAD
-{
-	switch (error) {
-	case -ENFILE:
-		return http_error(conn, 503, "too_many_channels",
-		    "limits.channels_max is reached");
-	case -ESHUTDOWN:
-		return http_error(
-		    conn, 503, "closing", "the server is closing");
-	default:
-		return http_error(conn, 503, "no_memory", "out of memory");
+		if ((after == '\0' || after == ',' || after == ' ') &&
+		    (before == ',' || before == ' '))
+			return true;
+		p += len;
 	}
+	return false;
 }
 
-static int
-subscribe(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
+/*
+ * Would we keep to the client's offer of permessage-deflate?  The library
+ * looks at the first offer only and cannot answer one that wants a value
+ * back, so neither do we.
+ */
+static bool
+can_deflate(struct conn *conn)
 {
-	struct hub *hub = conn->net->hub;
-	struct hub_answer answer;
-	struct from from;
-	int error;
+	struct deflate_answer answer;
+	char offer[256];
+	int len;
 
-	if (get_arguments(conn, &from) != 0)
-		return 1;
-	error = hub_subscribe(hub, &conn->consumer, channel, len, &from,
-	    clock_wall_us(), &answer);
-	if (error < 0)
-		return subscribe_error(conn, error);
-	conn->position = answer.position;
-	conn->recovered = answer.recovered;
-	conn->gap_from = answer.gap_from;
-	conn->gap_to = answer.gap_to;
-	return 0;
+	if (!conn->listener->conf->compression)
+		return false;
+	len = http_header(conn, WSI_TOKEN_EXTENSIONS, offer, sizeof(offer));
+	return len > 0 &&
+	       deflate_offer_accept(offer, strcspn(offer, ","), &answer) == 1 &&
+	       !answer.window_bits;
+}
+
+/* Which endpoint do path and subprotocol name? */
+static int
+choose(struct conn *conn, const char *channel, size_t len) LOOP_THREAD
+{
+	char offer[256];
+	const bool offered =
+	    http_header(conn, WSI_TOKEN_PROTOCOL, offer, sizeof(offer)) > 0;
+
+	if (channel != NULL) {
+		if (offered)
+			return http_error(conn, 400, "bad_subprotocol",
+			    "Sec-WebSocket-Protocol: expected none for "
+			    "/ws/CHANNEL");
+		return raw_begin(conn, channel, len);
+	}
+	if (!offered || !offers_v1(offer))
+		return http_error(conn, 400, "bad_subprotocol",
+		    "Sec-WebSocket-Protocol: expected " V1_SUBPROTOCOL
+		    " for /ws");
+	return v1_begin(conn);
 }
 
 static int
@@ -131,33 +135,24 @@ ws_on_upgrade(struct conn *conn)
 	char *uri;
 	int len;
 	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
-	const size_t prefix = sizeof(WS_PREFIX) - 1;
+	const size_t path = sizeof(WS_PATH) - 1;
+	const char *channel = NULL;
 
 	net->counts.requests++;
-	if ((size_t)len <= prefix || memcmp(uri, WS_PREFIX, prefix) != 0)
+	if ((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
+	    ((size_t)len > path && uri[path] != '/'))
 		return http_error(
-		    conn, 404, "not_found", "expected %sCHANNEL", WS_PREFIX);
+		    conn, 404, "not_found", "expected /ws or /ws/CHANNEL");
 	if (method != LWSHUMETH_GET)
 		return refuse_method(conn);
 	if (check_handshake(conn) != 0)
 		return 1;
-	if (!http_origin_allowed(conn)) {
-		net->counts.refused_origin++;
-		return http_error(conn, 403, "bad_origin",
-		    "Origin: expected this host, or one of the listener's "
-		    "origins");
-	}
-	uri += prefix;
-	len -= (int)prefix;
-	if (!channel_name_valid(uri, (size_t)len))
-		return http_error(conn, 400, "bad_channel",
-		    "expected 1 to %d of A-Z a-z 0-9 _ - . :, the first a "
-		    "letter or digit",
-		    CHANNEL_NAME_MAX);
-	if (!hub_may(net->hub, &conn->who, CONF_SUBSCRIBE, uri, (size_t)len))
-		return http_error(
-		    conn, 403, "not_allowed", "subscribing is not allowed");
-	return subscribe(conn, uri, (size_t)len);
+	if (!http_origin_allowed(conn))
+		return http_bad_origin(conn);
+	conn->deflated = can_deflate(conn);
+	if ((size_t)len > path + 1)
+		channel = uri + path + 1;
+	return choose(conn, channel, (size_t)len - path - 1);
 }
 
 int
@@ -166,8 +161,10 @@ ws_on_headers(struct conn *conn, struct lws_process_html_args *args)
 	char position[POSITION_TEXT_MAX];
 	int len;
 
-	if (conn->state == CONN_WS || conn->consumer.channel == NULL)
-		return 0; /* an HTTP answer */
+	/* An HTTP answer, or an endpoint without a place of its own. */
+	if (conn_is_stream(conn) || conn->endpoint == NULL ||
+	    conn->subscription_count == 0)
+		return 0;
 	(void)position_put(position, &conn->position);
 	len = snprintf(args->p, (size_t)args->max_len,
 	    "Earshot-Position: %s\r\nEarshot-Recovered: %s\r\n", position,
@@ -180,94 +177,29 @@ ws_on_headers(struct conn *conn, struct lws_process_html_args *args)
 	return 0;
 }
 
-/* Browsers do not see the answer's headers, so they are told here. */
-static void
-close_not_recovered(struct conn *conn) LOOP_THREAD
-{
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
-	if (conn->gap_from > 0)
-		conn_close(conn, 4009,
-		    "gap %016" PRIx64 ":%" PRId64 "-%" PRId64,
-		    conn->position.epoch, conn->gap_from, conn->gap_to);
-	else
-		conn_close(conn, 4009, "gap: not recovered");
-}
-
 int
 ws_on_established(struct conn *conn)
 {
-	struct net *net = conn->net;
-
-	conn_set_state(conn, CONN_WS);
-	conn_keep_alive(conn);
-	net->counts.upgrades++;
-	listeners_resume(net);
-	if (!conn->recovered && !conn->gap_silent)
-		close_not_recovered(conn);
+	conn->net->counts.upgrades++;
+	conn_open_stream(conn, CONN_WS);
 	return 0; /* the flush after this batch begins to write */
 }
 
-static void
-refuse(struct conn *conn, uint16_t code, const char *reason) LOOP_THREAD
+static size_t
+message_bytes_max(const struct conn *conn)
 {
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
-	conn_close(conn, code, "%s", reason);
+	if (conn->endpoint->message_bytes_max != NULL)
+		return conn->endpoint->message_bytes_max(conn);
+	return (size_t)conn->net->conf->limits.message_bytes_max;
 }
 
 static void
-publish_failed(struct conn *conn, int error) LOOP_THREAD
+no_room(struct conn *conn, int error) LOOP_THREAD
 {
-	switch (error) {
-	case -ESHUTDOWN: /* our close is on its way */
-		break;
-	case -EMSGSIZE:
-		refuse(conn, 1009, "message over message_bytes_max");
-		break;
-	case -EILSEQ:
-		refuse(conn, 1007, "text is not UTF-8");
-		break;
-	default: /* -ENOBUFS, -ENOMEM */
-		refuse(conn, 1013, "no room for the message now");
-		break;
-	}
-}
-
-static void
-publish(struct conn *conn, const void *data, size_t len) LOOP_THREAD
-{
-	const struct hub_message message = {
-		.kind = conn->message_text ? MESSAGE_TEXT : MESSAGE_BINARY,
-		.payload = data,
-		.len = len,
-		.checked = true, /* as it arrived */
-	};
-	const char *channel = hub_consumer_channel(&conn->consumer);
-	int64_t offset;
-
-	offset = hub_publish(conn->net->hub, channel, strlen(channel),
-	    HUB_OUTSIDE, &message, clock_wall_us(), NULL);
-	if (offset < 0)
-		publish_failed(conn, (int)offset);
-}
-
-/* The first bytes of a message: may it be, and what is it? */
-static bool
-message_begin(struct conn *conn) LOOP_THREAD
-{
-	struct net *net = conn->net;
-	const char *channel = hub_consumer_channel(&conn->consumer);
-
-	if (channel == NULL) /* overrun, and its close is on its way */
-		return false;
-	if (!hub_may(
-		net->hub, &conn->who, CONF_PUBLISH, channel, strlen(channel))) {
-		refuse(conn, 1008, "publishing is not allowed");
-		return false;
-	}
-	conn->message_open = true;
-	conn->message_text = !lws_frame_is_binary(conn->wsi);
-	conn->utf8 = UTF8_STATE_INIT;
-	return true;
+	if (error == -EMSGSIZE)
+		conn_close(conn, 1009, "message over message_bytes_max");
+	else
+		conn_close(conn, 1013, "no room for the message now");
 }
 
 /* The text so far can be UTF-8, and all that is announced fits. */
@@ -275,33 +207,45 @@ static bool
 message_check(
     struct conn *conn, const void *data, size_t len, bool final) LOOP_THREAD
 {
-	const uint64_t max =
-	    (uint64_t)conn->net->conf->limits.message_bytes_max;
+	const uint64_t max = message_bytes_max(conn);
+	/* What a compressed frame announces says nothing of its content. */
+	const uint64_t announced =
+	    conn->deflated ? 0 : lws_remaining_packet_payload(conn->wsi);
 
-	if (conn->message.len + len + lws_remaining_packet_payload(conn->wsi) >
-	    max) {
+	if (conn->message.len + len + announced > max) {
 		conn->net->counts.refused_message_bytes++;
-		refuse(conn, 1009, "message over message_bytes_max");
+		no_room(conn, -EMSGSIZE);
 		return false;
 	}
 	if (conn->message_text && (!utf8_feed(&conn->utf8, data, len) ||
 				      (final && !utf8_complete(&conn->utf8)))) {
 		conn->net->counts.refused_text++;
-		refuse(conn, 1007, "text is not UTF-8");
+		conn_close(conn, 1007, "text is not UTF-8");
 		return false;
 	}
 	return true;
 }
 
+static bool
+message_begin(struct conn *conn) LOOP_THREAD
+{
+	if (!conn->endpoint->begin(conn))
+		return false;
+	conn->message_open = true;
+	conn->message_text = !lws_frame_is_binary(conn->wsi);
+	conn->utf8 = UTF8_STATE_INIT;
+	return true;
+}
+
 int
-ws_on_receive(struct conn *conn, const void *data, size_t len)
+ws_on_receive(struct conn *conn, void *data, size_t len)
 {
 	const bool final = lws_is_final_fragment(conn->wsi) &&
 			   lws_remaining_packet_payload(conn->wsi) == 0;
 	int error;
 
 	conn->heard = true;
-	if (conn->close_code != 0 || conn->peer_closed)
+	if (conn->close_code != 0 || conn->peer_closed || conn->cut)
 		return 0;
 	if (!conn->message_open && !message_begin(conn))
 		return 0;
@@ -309,20 +253,21 @@ ws_on_receive(struct conn *conn, const void *data, size_t len)
 		return 0;
 	if (final && conn->message.len == 0) { /* the common case: no copy */
 		conn->message_open = false;
-		publish(conn, data, len);
+		conn->endpoint->message(conn, conn->message_text, data, len);
 		return 0;
 	}
-	error = conn_take(conn, &conn->message, data, len,
-	    (size_t)conn->net->conf->limits.message_bytes_max);
+	error =
+	    conn_take(conn, &conn->message, data, len, message_bytes_max(conn));
 	if (error < 0) {
-		publish_failed(conn, error);
+		no_room(conn, error);
 		return 0;
 	}
-	if (final) {
-		conn->message_open = false;
-		publish(conn, conn->message.data, conn->message.len);
-		conn_drop(conn, &conn->message);
-	}
+	if (!final)
+		return 0;
+	conn->message_open = false;
+	conn->endpoint->message(
+	    conn, conn->message_text, conn->message.data, conn->message.len);
+	conn_drop(conn, &conn->message);
 	return 0;
 }
 
@@ -346,7 +291,7 @@ ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 {
 	conn->peer_closed = true;
 	wheel_clear(&conn->net->wheel, &conn->deadline);
-	hub_unsubscribe(conn->net->hub, &conn->consumer);
+	conn_unsubscribe_all(conn);
 	if (len == 1)
 		return answer_bad_close(conn, 1002);
 	if (len > 2 && !utf8_valid(payload + 2, len - 2))
@@ -354,21 +299,11 @@ ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 	return 0;
 }
 
+/* One byte of payload, because the library does not tell of an empty pong. */
 int
-ws_on_writable(struct conn *conn)
+ws_ping(struct conn *conn)
 {
-	const char *reason = conn->close_reason;
+	unsigned char ping[LWS_PRE + 1] = { [LWS_PRE] = 'e' };
 
-	if (conn->close_code == 0) {
-		hub_consumer_writable(conn->net->hub, &conn->consumer);
-		return 0;
-	}
-	if (conn->close_sent || conn->peer_closed)
-		return 0;
-	assert(!lws_partial_buffered(conn->wsi));
-	conn->close_sent = true;
-	lws_close_reason(conn->wsi, conn->close_code,
-	    (unsigned char *)conn->close_reason,
-	    reason != NULL ? strlen(reason) : 0);
-	return -1; /* the library sends it and waits for the peer's */
+	return lws_write(conn->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
 }

@@ -7,7 +7,7 @@
  * Shape    Segments of contiguous frames and an index entry per message.  A
  *          message (one frame, or several fragments) lies within one segment.
  * Order    Offsets are dense, from 1, in the order of tape_append().
- * Life     tape_new -> tape_append*, cursors -> tape_free.
+ * Life     tape_new -> tape_append*, cursors (cursor.h) -> tape_free.
  * Memory   History is trimmed message by message, memory a segment at a time;
  *          the newest limits->buffer_bytes are kept in any case.  A cursor
  *          holds no reference between writes: trimming may overtake it, and
@@ -17,6 +17,9 @@
  * Errors   int results: 0 or -errno, outputs untouched on failure.
  */
 
+#include "daemon/base/buffer.h"
+#include "daemon/tape/cursor.h"
+#include "daemon/tape/views.h"
 #include "proto/message.h"
 
 #include <stdbool.h>
@@ -36,11 +39,6 @@ struct message_meta {
 struct tape_limits {
 	int64_t history_messages, history_bytes, history_age_us;
 	int64_t buffer_bytes;
-};
-
-struct span {
-	const uint8_t *data; /* valid until the next tape_append or _trim */
-	size_t len;
 };
 
 /* An empty tape.  *ret_tape is the caller's, ended by tape_free().  -ENOMEM. */
@@ -69,59 +67,12 @@ int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
 int64_t tape_kept(const struct tape *tape); /* <= oldest: first in memory */
 size_t tape_memory_bytes(const struct tape *tape); /* segments, index */
 
-/* One message as it goes on the wire; -ENOENT when it is not in memory. */
-int tape_message(const struct tape *tape, int64_t offset,
-    struct message_meta *ret_meta, struct span *ret_frames);
-
 /*
- * cursor: a consumer's place on a tape.
- *
- * offset is the message that the next byte belongs to; place counts the
- * tape's bytes since its birth; inside: the message's first bytes are taken.
- * Plain numbers, so a cursor can be written down and read back in another
- * process.
+ * One message, but for the channel's name.  Its payload is lent until the next
+ * tape_append() or _trim(), in scratch if it has several fragments.  -ENOENT:
+ * it is not in memory; -ENOMEM.
  */
-struct cursor {
-	int64_t offset;
-	uint64_t place;
-	bool inside;
-};
-
-/* After the newest message: what is published from now on. */
-void cursor_to_newest(const struct tape *tape, struct cursor *cursor);
-
-/*
- * Before message `offset`, 1 to newest + 1.  -ESTALE: not in memory any more;
- * -ERANGE: beyond newest + 1 or below 1.
- */
-int cursor_to(const struct tape *tape, int64_t offset, struct cursor *cursor);
-
-/*
- * The next bytes to write: whole frames, at most max bytes (max is at least
- * FRAME_FRAGMENT_BYTES + FRAME_HEADER_MAX).  1: a span; 0: at the end;
- * -ESTALE: overtaken, see cursor_inside_message().
- */
-int cursor_span(const struct tape *tape, const struct cursor *cursor,
-    size_t max, struct span *ret_span);
-
-/*
- * bytes of the span were taken; they end at a frame's end.  Returns how many
- * messages that completed.
- */
-int64_t cursor_advance(
-    const struct tape *tape, struct cursor *cursor, size_t bytes);
-
-bool cursor_at_end(const struct tape *tape, const struct cursor *cursor);
-
-/*
- * Some fragments of the message are written and not all: nothing else may be
- * written before the rest.  Also answers for an overtaken cursor.
- */
-bool cursor_inside_message(const struct cursor *cursor);
-
-/* What a consumer lacks; of an overtaken one, what the tape still has. */
-int64_t cursor_lag_messages(
-    const struct tape *tape, const struct cursor *cursor);
-uint64_t cursor_lag_bytes(const struct tape *tape, const struct cursor *cursor);
+int tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
+    struct message *ret_message);
 
 #endif

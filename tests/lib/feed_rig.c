@@ -179,9 +179,9 @@ do_start(struct rig *rig)
 
 	es_loop_assert(rig->net);
 	if (rig->conf->command_count > 0)
-		assert_int_equal(
-		    hub_subscribe(rig->hub, &rig->consumer, channel,
-			strlen(channel), &from, clock_wall_us(), &answer),
+		assert_int_equal(hub_subscribe(rig->hub, &rig->consumer,
+				     channel, strlen(channel), VIEW_RAW, &from,
+				     clock_wall_us(), &answer),
 		    0);
 	memory_fail_nth(rig->fail_nth);
 	if (feeds_start(rig->conf,

@@ -41,12 +41,15 @@ WEB = f"[listener web]\nlisten = 127.0.0.1:{PORT}\n"
 
 
 def play(file, names, limit=60, bare=False):
-    """The scenes of this file, in the lab; limit: seconds for all of them."""
+    """The scenes of this file, in the lab; limit: seconds for all of them.
+
+    bare: earshot is not installed there.
+    """
     if not INSIDE:
         name = pathlib.Path(file).resolve().relative_to(scene.TOP)
-        boot = str(scene.TOP / "tests/lab/boot.sh")
-        os.execv(boot, [boot, *(["-b"] if bare else []), "-t", str(limit),
-                        "python3", f"/lab/top/{name}", *sys.argv[1:]])
+        sys.exit(subprocess.call(
+            [scene.TOP / "tests/lab/boot.sh", *(["-b"] if bare else []), "-t",
+             str(limit), "python3", f"/lab/top/{name}", *sys.argv[1:]]))
     for key, function in list(names.items()):
         if key.startswith("scene_"):
             names[key] = _on_a_clean_machine(function)

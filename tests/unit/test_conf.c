@@ -49,6 +49,7 @@ the_smallest_file_has_safe_defaults(void **state)
 	assert_int_equal(channel->history_bytes, 16777216);
 	assert_int_equal(channel->history_age_us, INT64_C(3600000000));
 	assert_int_equal(channel->buffer_bytes, 1048576);
+	assert_int_equal(channel->idle_expiry_us, INT64_C(3600000000));
 	assert_int_equal(channel->overrun, CONF_OVERRUN_SKIP);
 	conf_free(conf);
 }
@@ -80,7 +81,8 @@ static const char everything[] =
     "history_messages = 0\n"
     "history_bytes = 1G\n"
     "history_age = 7d\n"
-    "buffer_bytes = 16K\n"
+    "buffer_bytes = 64K\n"
+    "idle_expiry = 90s\n"
     "overrun = close\n"
     "[channel *]\n"
     "overrun = latest\n"
@@ -134,13 +136,14 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(ch[0].history_messages, 0);
 	assert_int_equal(ch[0].history_bytes, 1073741824);
 	assert_int_equal(ch[0].history_age_us, 7 * INT64_C(86400000000));
-	assert_int_equal(ch[0].buffer_bytes, 16384);
+	assert_int_equal(ch[0].buffer_bytes, 65536);
+	assert_int_equal(ch[0].idle_expiry_us, 90 * INT64_C(1000000));
 	assert_int_equal(ch[0].overrun, CONF_OVERRUN_CLOSE);
 	assert_int_equal(ch[1].overrun, CONF_OVERRUN_LATEST);
 	assert_int_equal(ch[1].history_messages, 1000);
 	assert_int_equal(conf->command_count, 2);
 	assert_string_equal(c[0].feed.name, "vmstat");
-	assert_int_equal(c[0].feed.line, 31);
+	assert_int_equal(c[0].feed.line, 32);
 	assert_int_equal(c[0].exec.count, 3);
 	assert_string_equal(c[0].exec.items[2], "1 ");
 	assert_null(c[0].exec.items[3]);

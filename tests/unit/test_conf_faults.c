@@ -68,7 +68,7 @@ all_faults_are_told_in_one_go(void **state)
 	    "f:5: listen = localhost:80, expected ADDRESS:PORT with a numeric "
 	    "address, [IPV6]:PORT or unix:/PATH\n"
 	    "f:6: unknown key lisen in [listener], expected one of listen, "
-	    "tls, origins\n"
+	    "tls, compression, origins\n"
 	    "f:7: tls = maybe, expected yes or no\n"
 	    "f:9: heads_max = many is not a number, expected 1 to 65536\n"
 	    "f:10: neither section nor key, expected [SECTION], key = value "
@@ -225,7 +225,7 @@ other_values_are_refused_with_what_would_do(void **state)
 	(void)state;
 	check_section("[channel a]\noverrun = stop\nbuffer_bytes = 1K\n",
 	    "f:4: overrun = stop, expected skip, latest or close\n"
-	    "f:5: buffer_bytes = 1K is out of range, expected 16K to 1G with "
+	    "f:5: buffer_bytes = 1K is out of range, expected 64K to 1G with "
 	    "K, M or G or no unit, as in 64K\n");
 	check_section("[tls]\ncertificate = a.pem\nkey =\n",
 	    "f:4: certificate = a.pem, expected an absolute path\n"

@@ -127,8 +127,8 @@ static int
 subscribe(struct fixture *f, struct consumer *consumer, const char *channel,
     const struct from *from, struct hub_answer *ret_answer)
 {
-	return hub_subscribe(f->hub, consumer, channel, strlen(channel), from,
-	    f->now_us, ret_answer);
+	return hub_subscribe(f->hub, consumer, channel, strlen(channel),
+	    VIEW_RAW, from, f->now_us, ret_answer);
 }
 
 static void
@@ -395,7 +395,7 @@ memory_of_channels(struct fixture *f)
 {
 	uint64_t sum = 0;
 
-	hub_each_channel(f->hub, sum_memory, &sum);
+	hub_each_channel(f->hub, f->now_us, sum_memory, &sum);
 	return sum;
 }
 

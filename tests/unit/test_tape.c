@@ -4,7 +4,7 @@
  */
 
 #include "daemon/base/memory.h"
-#include "daemon/tape/tape.h"
+#include "daemon/tape/tape_internal.h"
 #include "proto/frame.h"
 
 #include <errno.h>

@@ -1,0 +1,60 @@
+#ifndef DAEMON_HUB_STATS_H
+#define DAEMON_HUB_STATS_H
+
+/*
+ * stats: the hub in numbers, for /metrics, /channels and those who ask.
+ *
+ * Life     Part of the hub's door: hub.h includes it.
+ * Memory   Names are lent for the time of the call.
+ * Threads  Quiet, as the hub.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct hub;
+struct consumer;
+
+/* Never reset; what happened since hub_new(). */
+struct hub_counts {
+	uint64_t messages_in, bytes_in, messages_out, bytes_out;
+	uint64_t overruns, messages_skipped;
+	uint64_t refused_rights, refused_closing, refused_channels;
+	uint64_t refused_tapes_bytes, refused_message_bytes, refused_payload;
+	uint64_t views_built, views_bytes_built; /* messages encoded again */
+	uint64_t views_compressed; /* of those, tried to compress */
+	uint64_t views_evicted; /* segments: views_bytes_max */
+	uint64_t views_cut; /* view_build_bytes_per_iteration_max */
+	uint64_t channels_expired; /* idle_expiry */
+	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
+};
+
+const struct hub_counts *hub_counts(const struct hub *hub);
+size_t hub_channel_count(const struct hub *hub);
+uint64_t hub_memory_bytes(const struct hub *hub); /* all tapes */
+uint64_t hub_views_bytes(const struct hub *hub); /* all views but the raw */
+
+struct hub_channel_stats {
+	const char *name;
+	uint64_t epoch;
+	int64_t oldest, newest;
+	uint64_t messages_in, bytes_in;
+	uint32_t consumers;
+	/* Of the consumer that is furthest behind, its bytes as raw ones. */
+	int64_t lag_messages_max;
+	uint64_t lag_bytes_max;
+	int64_t lag_us_max; /* how old the first message is that it lacks */
+	uint64_t memory_bytes;
+};
+
+/* One channel's numbers.  -ENOENT. */
+int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
+    struct hub_channel_stats *ret_stats);
+void hub_each_channel(struct hub *hub, int64_t now_us,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
+/* Every consumer of a channel; fn adds and removes none. */
+void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
+    void (*fn)(struct consumer *consumer, void *arg), void *arg);
+
+#endif

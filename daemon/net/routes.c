@@ -1,0 +1,230 @@
+/*
+ * Which request goes where.
+ *
+ * To add a path: a line in the table, `*` for a channel's name.
+ *
+ * What can go wrong: unknown path 404, wrong method 405 with Allow, a request
+ * on a connection that has become a stream: the stream ends.
+ */
+
+#include "daemon/net/http.h"
+#include "daemon/net/net_internal.h"
+
+#include <assert.h>
+#include <libwebsockets.h>
+#include <stdio.h>
+#include <string.h>
+
+/* What goes back to the library; channel is "" where the path names none. */
+typedef int (*route_fn)(struct conn *conn, const char *channel);
+
+static int on_root(struct conn *conn, const char *channel);
+static int on_healthz(struct conn *conn, const char *channel);
+static int on_readyz(struct conn *conn, const char *channel);
+static int on_metrics(struct conn *conn, const char *channel);
+static int on_ws(struct conn *conn, const char *channel);
+static int on_channels(struct conn *conn, const char *channel);
+
+static const struct route {
+	const char *path;
+	bool head; /* answers HEAD as well */
+	route_fn get, post;
+} routes[] = {
+	{ "/", true, on_root, NULL },
+	{ "/healthz", true, on_healthz, NULL },
+	{ "/readyz", true, on_readyz, NULL },
+	{ "/metrics", true, on_metrics, NULL },
+	{ "/ws", true, on_ws, NULL },
+	{ "/ws/*", true, on_ws, NULL },
+	{ "/sse/*", false, sse_begin, NULL },
+	{ "/channels", true, on_channels, NULL },
+	{ "/channels/*", true, channel_answer, NULL },
+	{ "/channels/*/messages", false, history_begin, publish_begin },
+};
+
+static int
+answer_text(struct conn *conn, unsigned status, const char *text) LOOP_THREAD
+{
+	return http_end(
+	    conn, http_answer(conn, &(struct answer){ .status = status,
+					.type = "text/plain; charset=utf-8",
+					.body = text,
+					.len = strlen(text) }));
+}
+
+static int
+on_root(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	(void)channel;
+	return answer_text(conn, 200,
+	    "earshot: what happens here, heard by every WebSocket in earshot\n"
+	    "\n"
+	    "listen   GET  /ws/CHANNEL            (WebSocket, just messages)\n"
+	    "         GET  /sse/CHANNEL           (Server-Sent Events)\n"
+	    "              ?from=oldest | -N | EPOCH:OFFSET\n"
+	    "         GET  /ws                    (WebSocket, subprotocol "
+	    "earshot.v1)\n"
+	    "look     GET  /channels/CHANNEL/messages?from=...&limit=...\n"
+	    "         GET  /channels /channels/CHANNEL\n"
+	    "publish  POST /channels/CHANNEL/messages\n"
+	    "              text/* is text, application/json is JSON, else "
+	    "binary;\n"
+	    "              ?split=lines or application/x-ndjson: a message a "
+	    "line\n"
+	    "observe  GET  /healthz /readyz /metrics\n"
+	    "\n"
+	    "earshot sub CHANNEL, earshot pub CHANNEL do both from a shell\n");
+}
+
+/* Answered by the net loop: that it comes means the data path moves. */
+static int
+on_healthz(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	(void)channel;
+	return answer_text(conn, 200, "ok\n");
+}
+
+static int
+on_readyz(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	(void)channel;
+	if (conn->net->closing)
+		return answer_text(conn, 503, "closing\n");
+	return answer_text(conn, 200, "ready\n");
+}
+
+static int
+on_metrics(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	(void)channel;
+	return http_end(conn, metrics_answer(conn));
+}
+
+static int
+on_channels(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	(void)channel;
+	return channels_answer(conn);
+}
+
+static int
+on_ws(struct conn *conn, const char *channel) LOOP_THREAD
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"upgrade_required\",\"message\":"
+	    "\"expected a WebSocket upgrade\"}}\n";
+
+	(void)channel;
+	return http_end(
+	    conn, http_answer(conn, &(struct answer){ .status = 426,
+					.headers = "Upgrade: websocket\r\n",
+					.body = body,
+					.len = sizeof(body) - 1 }));
+}
+
+/* Does the path match, and which channel does it name? */
+static bool
+route_matches(const struct route *route, const char *uri, size_t len,
+    char channel[static CHANNEL_NAME_MAX + 2])
+{
+	const char *star = strchr(route->path, '*');
+	size_t before, after, middle;
+
+	channel[0] = '\0';
+	if (star == NULL)
+		return strlen(route->path) == len &&
+		       memcmp(route->path, uri, len) == 0;
+	before = (size_t)(star - route->path);
+	after = strlen(star + 1);
+	if (len <= before + after || memcmp(uri, route->path, before) != 0 ||
+	    memcmp(uri + len - after, star + 1, after) != 0)
+		return false;
+	middle = len - before - after;
+	if (memchr(uri + before, '/', middle) != NULL)
+		return false;
+	if (middle > CHANNEL_NAME_MAX + 1) /* invalid, and still told so */
+		middle = CHANNEL_NAME_MAX + 1;
+	memcpy(channel, uri + before, middle);
+	channel[middle] = '\0';
+	return true;
+}
+
+/* What the Allow header lists; static, an answer may wait for its body. */
+#define ALLOW(methods)                                                         \
+	"Allow: " methods "\r\n"                                               \
+	"Access-Control-Allow-Methods: " methods "\r\n"                        \
+	"Access-Control-Allow-Headers: Content-Type, Last-Event-ID\r\n"
+
+static const char *
+allow(const struct route *route)
+{
+	if (route->get != NULL && route->post != NULL)
+		return ALLOW("GET, POST, OPTIONS");
+	if (route->post != NULL)
+		return ALLOW("POST, OPTIONS");
+	return route->head ? ALLOW("GET, HEAD, OPTIONS")
+			   : ALLOW("GET, OPTIONS");
+}
+
+static int
+bad_method(struct conn *conn, const struct route *route) LOOP_THREAD
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
+	    "\"the Allow header names the methods\"}}\n";
+
+	conn->net->counts.refused_requests++;
+	return http_end(conn, http_answer(conn, &(struct answer){ .status = 405,
+						    .headers = allow(route),
+						    .body = body,
+						    .len = sizeof(body) - 1 }));
+}
+
+/* What a browser asks before it posts to us from another origin. */
+static int
+on_options(struct conn *conn, const struct route *route) LOOP_THREAD
+{
+	if (!http_origin_allowed(conn))
+		return http_end(conn, http_bad_origin(conn));
+	return http_end(conn, http_answer(conn, &(struct answer){ .status = 204,
+						    .headers = allow(route) }));
+}
+
+static int
+dispatch(struct conn *conn, const struct route *route, int method,
+    const char *channel) LOOP_THREAD
+{
+	if (method == LWSHUMETH_OPTIONS)
+		return on_options(conn, route);
+	if (method == LWSHUMETH_GET && route->get != NULL)
+		return route->get(conn, channel);
+	if (method == LWSHUMETH_HEAD && route->head)
+		return route->get(conn, channel);
+	if (method == LWSHUMETH_POST && route->post != NULL)
+		return route->post(conn, channel);
+	return bad_method(conn, route);
+}
+
+int
+http_on_request(struct conn *conn)
+{
+	char channel[CHANNEL_NAME_MAX + 2];
+	char *uri;
+	int len;
+	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
+	size_t i;
+
+	if (method < 0 || conn_is_stream(conn) || conn->history != NULL)
+		return -1;
+	conn->net->counts.requests++;
+	conn_set_state(conn, CONN_REQUEST);
+	conn_set_deadline(conn, conn->net->conf->limits.request_timeout);
+	listeners_resume(conn->net);
+	body_begin(conn, method);
+	http_cors_begin(conn);
+	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
+		if (route_matches(&routes[i], uri, (size_t)len, channel))
+			return dispatch(conn, &routes[i], method, channel);
+	return http_end(conn,
+	    http_error(conn, 404, "not_found", "GET / says what is here"));
+}
