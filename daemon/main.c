@@ -271,6 +271,16 @@ listen_on_net(struct daemon *daemon) LOOP_THREAD
 	return error;
 }
 
+static void
+on_notice(
+    const char *channel, const char *upstream, const char *state, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_notice(daemon->net, channel, upstream, state);
+}
+
 /* On the net loop; what fails is told through daemon->fault. */
 static int
 open_on_net(void *arg, es_value *ret)
@@ -295,6 +305,8 @@ open_on_net(void *arg, es_value *ret)
 		.net = daemon->net_loop,
 		.sys = daemon->sys,
 		.glue = net_glue(daemon->net),
+		.notice = on_notice,
+		.arg = daemon,
 	    },
 	    &daemon->feeds);
 	if (error == 0)

@@ -67,6 +67,7 @@ struct command {
 	const struct conf_command *conf;
 	enum command_phase phase;
 	bool unwanted; /* start = demand, and nobody listens */
+	bool left; /* the process is ending because nobody listened */
 
 	es_future *spawning;
 	es_call *timer;
@@ -79,6 +80,7 @@ struct command {
 	struct output output;
 };
 
+static void command_start(struct command *command) LOOP_THREAD;
 static void command_on_timer(void *arg);
 static void command_on_spawned(es_future *f, void *arg);
 
@@ -151,6 +153,8 @@ command_wait(struct command *command)
 		command_set_ended(command, FEED_STOPPED);
 	} else if (command->unwanted) {
 		command_rest(command);
+	} else if (command->left) {
+		command_start(command); /* somebody came meanwhile */
 	} else if (command->feed.starts > 0 && command_is_finished(command)) {
 		log_info("command %s feed=%s channel=%s", command->feed.error,
 		    command->feed.conf->name, command->feed.conf->channel);
@@ -200,6 +204,7 @@ command_start(struct command *command)
 	assert(command->phase == PHASE_NONE);
 	assert(!command_is_leaving(command));
 	command->feed.starts++;
+	command->left = false;
 	command->failed = true; /* until it has shown otherwise */
 	feed_set_state(&command->feed, FEED_STARTING);
 	log_debug("command starts feed=%s channel=%s", command->feed.conf->name,
@@ -541,8 +546,8 @@ command_hurry(struct feed *feed)
 }
 
 /*
- * A process that has been asked to end ends, whoever comes meanwhile: then
- * the next begins after the back-off of a new one.
+ * A process that has been asked to end ends, whoever comes meanwhile; then the
+ * next one begins at once.
  */
 static void
 command_wanted(struct feed *feed, bool wanted)
@@ -553,12 +558,15 @@ command_wanted(struct feed *feed, bool wanted)
 	    command->unwanted == !wanted)
 		return;
 	command->unwanted = !wanted;
-	if (!feed->begun || feed->state == FEED_FINISHED)
+	if (command->feed.starts == 0 && feed->state == FEED_STOPPED)
+		return; /* it is about to begin */
+	if (feed->state == FEED_FINISHED)
 		return;
 	if (!wanted && command->phase == PHASE_NONE) {
 		command_disarm(command);
 		command_rest(command);
 	} else if (!wanted) {
+		command->left = true;
 		command_leave(command);
 	} else if (command->phase == PHASE_NONE && !command->timer) {
 		command_start(command);

@@ -78,8 +78,8 @@ struct feed_stats {
 };
 
 /*
- * Starts every feed of conf, of which it keeps references; what options names
- * is borrowed until feeds_free().  One that cannot be started is no error, it
+ * Starts every feed of conf, of which it keeps references, and listens to the
+ * hub's interest for those started on demand; what options names is borrowed until feeds_free().  One that cannot be started is no error, it
  * is tried again.  -ENOMEM: nothing was started.
  */
 int feeds_start(struct conf *conf, const struct feeds_options *options,
@@ -92,10 +92,6 @@ int feeds_start(struct conf *conf, const struct feeds_options *options,
  * -ENOMEM: nothing has changed.
  */
 int feeds_apply(struct feeds *feeds, struct conf *conf) LOOP_THREAD;
-
-/* A channel has its first consumer, or has lost its last. */
-void feeds_on_interest(struct feeds *feeds, const char *channel, size_t len,
-    bool wanted) LOOP_THREAD;
 
 /*
  * For handlers: a message to the peer of an upstream, and whether its reading

@@ -94,6 +94,18 @@ feed_is_hindered(struct feeds *feeds, const struct feed *feed)
 	return false;
 }
 
+/* Does its channel have consumers? */
+static bool
+feeds_is_wanted(struct feeds *feeds, const struct feed *feed)
+{
+	const char *channel = feed->conf->channel;
+	struct hub_channel_stats stats;
+
+	return hub_find(feeds->host.options.hub, channel, strlen(channel),
+		   clock_wall_us(), &stats) == 0 &&
+	       stats.consumers > 0;
+}
+
 static void
 feeds_begin(struct feeds *feeds)
 {
@@ -105,6 +117,8 @@ feeds_begin(struct feeds *feeds)
 		    feed_is_hindered(feeds, feed))
 			continue;
 		feed->begun = true;
+		if (feed->type->wanted)
+			feed->type->wanted(feed, feeds_is_wanted(feeds, feed));
 		feed->type->start(feed);
 	}
 }
@@ -261,6 +275,22 @@ feeds_apply(struct feeds *feeds, struct conf *conf)
 	return 0;
 }
 
+static void
+feeds_on_interest(const char *channel, size_t len, bool wanted, void *arg)
+{
+	struct feeds *feeds = arg;
+
+	es_loop_assert(feeds->host.options.net);
+	LIST_EACH_SAFE(node, next, &feeds->feeds)
+	{
+		struct feed *feed = feed_of(node);
+
+		if (feed->type->wanted && strlen(feed->conf->channel) == len &&
+		    memcmp(feed->conf->channel, channel, len) == 0)
+			feed->type->wanted(feed, wanted);
+	}
+}
+
 int
 feeds_start(struct conf *conf, const struct feeds_options *options,
     struct feeds **ret_feeds)
@@ -281,23 +311,10 @@ feeds_start(struct conf *conf, const struct feeds_options *options,
 		return -ENOMEM;
 	}
 	feeds_keep_the_dead();
+	hub_set_interest(options->hub, feeds_on_interest, feeds);
 	feeds_begin(feeds);
 	*ret_feeds = feeds;
 	return 0;
-}
-
-void
-feeds_on_interest(
-    struct feeds *feeds, const char *channel, size_t len, bool wanted)
-{
-	LIST_EACH_SAFE(node, next, &feeds->feeds)
-	{
-		struct feed *feed = feed_of(node);
-
-		if (feed->type->wanted && strlen(feed->conf->channel) == len &&
-		    memcmp(feed->conf->channel, channel, len) == 0)
-			feed->type->wanted(feed, wanted);
-	}
 }
 
 /* NULL: there is none. */
@@ -379,6 +396,7 @@ feeds_free(struct feeds *feeds)
 		es_call_unref(feeds->sweep);
 		feeds->sweep = NULL;
 	}
+	hub_set_interest(feeds->host.options.hub, NULL, NULL);
 	feeds_free_list(&feeds->feeds);
 	memory_free(feeds);
 }
