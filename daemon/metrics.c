@@ -34,6 +34,8 @@ static const struct feed_metric {
 	    "messages dropped above the feed's max_rate"),
 	FEED(not_utf8, "feed_not_utf8_total",
 	    "messages dropped, not_utf8 = reject"),
+	FEED(reads_cut, "feed_reads_cut_total",
+	    "limit feed_read_bytes_max reached, the rest waited"),
 	FEED(stderr_lines, "feed_stderr_lines_total", "lines of stderr"),
 	FEED(stderr_dropped, "feed_stderr_dropped_total",
 	    "lines of stderr that are not in the log"),

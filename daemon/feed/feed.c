@@ -116,6 +116,7 @@ feed_get_stats(const struct feed *feed, struct feed_stats *ret)
 		.lines_refused = sink->refused,
 		.over_rate = sink->over_rate,
 		.not_utf8 = sink->not_utf8,
+		.reads_cut = sink->reads_cut,
 		.last_error = sink_refusal(sink),
 	};
 	if (!ret->last_error && feed->error[0])

@@ -73,6 +73,7 @@ struct feed_stats {
 	uint64_t lines_refused; /* the hub did not take them, or no memory */
 	uint64_t over_rate; /* dropped for max_rate */
 	uint64_t not_utf8; /* dropped for not_utf8 = reject */
+	uint64_t reads_cut; /* feed_read_bytes_max reached; the rest waited */
 	uint64_t stderr_lines, stderr_dropped; /* seen; not in the log */
 	const char *last_error; /* NULL: nothing went wrong yet */
 };

@@ -110,6 +110,8 @@ output_read(struct output *output, struct output_pipe *pipe, int64_t bytes_max)
 		lines_feed(&pipe->lines, data, (size_t)n, pipe->fn, output);
 		left -= n;
 	}
+	if (left <= 0 && pipe == &output->out)
+		output->sink->reads_cut++;
 	return true;
 }
 

@@ -58,6 +58,7 @@ struct sink {
 	uint64_t refused; /* by the hub, or no memory to wait */
 	uint64_t over_rate; /* dropped */
 	uint64_t not_utf8; /* rejected */
+	uint64_t reads_cut; /* by who reads: feed_read_bytes_max was reached */
 };
 
 /* ready is called by nobody but for sink_wait(); all is borrowed. */

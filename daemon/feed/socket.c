@@ -139,6 +139,8 @@ peer_read(struct peer *peer, int64_t left, bool to_end)
 		lines_feed(&peer->lines, data, (size_t)n, peer_publish, socket);
 		left -= n;
 	}
+	if (left <= 0)
+		socket->feed.sink.reads_cut++;
 	if (peer->lines.cut != cut)
 		socket_tell_cut(socket);
 	return open;
