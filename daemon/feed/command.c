@@ -29,10 +29,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
-#include "daemon/feed/ending.h"
-#include "daemon/feed/feed_internal.h"
-#include "daemon/feed/output.h"
-#include "daemon/feed/spawn.h"
+#include "daemon/feed/command_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -52,43 +49,7 @@
 #define COMMAND_PROBE_US_MIN 1000
 #define COMMAND_PROBE_US_MAX 50000
 
-enum command_phase {
-	PHASE_NONE, /* no process; the timer ends the back-off */
-	PHASE_SPAWN, /* a job is starting one */
-	PHASE_ALIVE, /* no timer */
-	PHASE_MUTE, /* stdout has ended; the timer sends SIGTERM */
-	PHASE_TERMED, /* SIGTERM was sent; the timer sends SIGKILL */
-	PHASE_KILLED, /* SIGKILL was sent; the timer closes the pipes */
-	PHASE_GONE /* the leader is reaped; the timer looks at the group */
-};
-
-struct command {
-	struct feed feed;
-	const struct conf_command *conf;
-	enum command_phase phase;
-	bool unwanted; /* start = demand, and nobody listens */
-	bool left; /* the process is ending because nobody listened */
-
-	es_future *spawning;
-	es_call *timer;
-	struct process *process;
-	struct ending ending;
-	bool ended; /* the leader has; not reaped yet */
-	bool failed; /* so the last one did */
-	bool impatient; /* the pipes have had their time */
-	int64_t started_us, ran_us, gone_by_us, probe_us;
-	struct output output;
-};
-
-static void command_start(struct command *command) LOOP_THREAD;
 static void command_on_timer(void *arg);
-static void command_on_spawned(es_future *f, void *arg);
-
-static es_loop *
-command_net(const struct command *command)
-{
-	return command->feed.host->options.net;
-}
 
 /* Asked to end: for good, or because nobody listens. */
 static bool
@@ -106,7 +67,7 @@ command_arm(struct command *command, int64_t delay_us)
 		   command_on_timer, command, NULL, &command->timer) == 0;
 }
 
-static void
+void
 command_disarm(struct command *command)
 {
 	if (!command->timer)
@@ -116,7 +77,7 @@ command_disarm(struct command *command)
 	command->timer = NULL;
 }
 
-static void
+void
 command_set_ended(struct command *command, enum feed_state state)
 {
 	assert(command->phase == PHASE_NONE);
@@ -126,7 +87,7 @@ command_set_ended(struct command *command, enum feed_state state)
 }
 
 /* Nobody listens: until somebody does, see command_wanted(). */
-static void
+void
 command_rest(struct command *command)
 {
 	command->feed.error[0] = '\0'; /* its end was asked for */
@@ -146,7 +107,7 @@ command_is_finished(const struct command *command)
 
 /* What was tried has failed or ended; error says how. */
 static void
-command_wait(struct command *command)
+command_wait(struct command *command) LOOP_THREAD
 {
 	assert(command->phase == PHASE_NONE);
 	if (command->feed.stop) {
@@ -196,7 +157,7 @@ command_submit(struct command *command)
 	return 0;
 }
 
-static void
+void
 command_start(struct command *command)
 {
 	int r;
@@ -221,7 +182,7 @@ command_start(struct command *command)
 
 /* Nothing of the process is left, or nothing that we could wait for. */
 static void
-command_gone(struct command *command)
+command_gone(struct command *command) LOOP_THREAD
 {
 	memory_free(command->process);
 	command->process = NULL;
@@ -232,7 +193,7 @@ command_gone(struct command *command)
 
 /* After the last SIGKILL, which needs a moment to reach them all. */
 static void
-command_probe(struct command *command)
+command_probe(struct command *command) LOOP_THREAD
 {
 	struct process *process = command->process;
 	char how[FEED_ERROR_BYTES_MAX];
@@ -261,7 +222,7 @@ command_probe(struct command *command)
 }
 
 static void
-command_await_gone(struct command *command)
+command_await_gone(struct command *command) LOOP_THREAD
 {
 	command->phase = PHASE_GONE;
 	command->gone_by_us = clock_now_us() + COMMAND_GONE_US_MAX;
@@ -274,7 +235,7 @@ command_await_gone(struct command *command)
  * group is killed while the number is still theirs.
  */
 static void
-command_finish(struct command *command)
+command_finish(struct command *command) LOOP_THREAD
 {
 	struct process *process = command->process;
 
@@ -300,8 +261,8 @@ command_is_over(const struct command *command)
  * The command may be gone when this returns.
  */
 static void
-command_enter(
-    struct command *command, enum command_phase phase, int64_t delay_us)
+command_enter(struct command *command, enum command_phase phase,
+    int64_t delay_us) LOOP_THREAD
 {
 	command_disarm(command);
 	command->phase = phase;
@@ -309,14 +270,14 @@ command_enter(
 		command_on_timer(command);
 }
 
-static void
+void
 command_terminate(struct command *command)
 {
 	process_signal(command->process, SIGTERM);
 	command_enter(command, PHASE_TERMED, command->conf->stop_timeout_us);
 }
 
-static void
+void
 command_kill(struct command *command)
 {
 	process_signal(command->process, SIGKILL);
@@ -363,12 +324,13 @@ command_on_timer(void *arg)
 	}
 }
 
-static void
+void
 command_on_output_ended(void *arg)
 {
 	struct command *command = arg;
 	int64_t grace_us = command->conf->stop_timeout_us;
 
+	es_loop_assert(command->feed.host->options.net);
 	if (grace_us < COMMAND_MUTE_US_MIN)
 		grace_us = COMMAND_MUTE_US_MIN;
 	if (command_is_over(command))
@@ -385,6 +347,7 @@ command_on_end(void *arg)
 	bool asked =
 	    command->phase != PHASE_ALIVE && command->phase != PHASE_MUTE;
 
+	es_loop_assert(command->feed.host->options.net);
 	assert(!command->ended);
 	command->ended = true;
 	command->ran_us = clock_now_us() - command->started_us;
@@ -416,7 +379,7 @@ command_watch(struct command *command)
 
 /* It runs and cannot be watched: out of memory or of descriptors. */
 static void
-command_give_up(struct command *command, int error)
+command_give_up(struct command *command, int error) LOOP_THREAD
 {
 	feed_set_error(
 	    &command->feed, "cannot be watched: %s", strerrordesc_np(-error));
@@ -429,7 +392,7 @@ command_give_up(struct command *command, int error)
 
 /* The process is there, watched or not. */
 static void
-command_begin(struct command *command)
+command_begin(struct command *command) LOOP_THREAD
 {
 	command->ended = command->impatient = false;
 	command->started_us = clock_now_us();
@@ -446,7 +409,7 @@ command_begin(struct command *command)
 	}
 }
 
-static void
+void
 command_on_spawned(es_future *f, void *arg)
 {
 	struct command *command = arg;
@@ -474,147 +437,3 @@ command_on_spawned(es_future *f, void *arg)
 	else
 		command_begin(command);
 }
-
-static void
-command_start_or_rest(struct feed *feed)
-{
-	struct command *command = (struct command *)feed;
-
-	if (command->unwanted)
-		command_rest(command);
-	else
-		command_start(command);
-}
-
-static int
-command_new(const struct conf_feed *conf, struct conf *owner,
-    struct feed_host *host, struct feed **ret_feed)
-{
-	struct command *command = memory_zalloc(sizeof(*command));
-
-	if (!command)
-		return -ENOMEM;
-	command->conf = (const struct conf_command *)conf;
-	feed_init(&command->feed, &command_type, conf, owner, host);
-	command->unwanted = command->conf->start == CONF_START_DEMAND;
-	output_init(&command->output, command->conf, &owner->limits,
-	    &command->feed.sink);
-	command->output.ended = command_on_output_ended;
-	command->output.arg = command;
-	*ret_feed = &command->feed;
-	return 0;
-}
-
-/* Its process is to end, if there is one or one is being started. */
-static void
-command_leave(struct command *command)
-{
-	feed_set_state(&command->feed, FEED_STOPPING);
-	log_info("command is asked to stop feed=%s channel=%s",
-	    command->feed.conf->name, command->feed.conf->channel);
-	if (command->phase == PHASE_SPAWN)
-		(void)es_future_cancel(command->spawning); /* or it is here */
-	else if (command->phase == PHASE_ALIVE || command->phase == PHASE_MUTE)
-		command_terminate(command);
-}
-
-static void
-command_stop(struct feed *feed)
-{
-	struct command *command = (struct command *)feed;
-
-	assert(!feed->stop);
-	feed->stop = true;
-	sink_hurry(&feed->sink);
-	if (command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_set_ended(command, FEED_STOPPED);
-	} else {
-		command_leave(command);
-	}
-}
-
-static void
-command_hurry(struct feed *feed)
-{
-	struct command *command = (struct command *)feed;
-
-	assert(feed->stop);
-	feed->hurry = true;
-	if (command->phase == PHASE_TERMED)
-		command_kill(command);
-}
-
-/*
- * A process that has been asked to end ends, whoever comes meanwhile; then the
- * next one begins at once.
- */
-static void
-command_wanted(struct feed *feed, bool wanted)
-{
-	struct command *command = (struct command *)feed;
-
-	if (command->conf->start != CONF_START_DEMAND || feed->stop ||
-	    command->unwanted == !wanted)
-		return;
-	command->unwanted = !wanted;
-	if (command->feed.starts == 0 && feed->state == FEED_STOPPED)
-		return; /* it is about to begin */
-	if (feed->state == FEED_FINISHED)
-		return;
-	if (!wanted && command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_rest(command);
-	} else if (!wanted) {
-		command->left = true;
-		command_leave(command);
-	} else if (command->phase == PHASE_NONE && !command->timer) {
-		command_start(command);
-	}
-}
-
-static void
-command_free(struct feed *feed)
-{
-	struct command *command = (struct command *)feed;
-
-	command_disarm(command);
-	if (command->spawning) {
-		(void)es_future_remove_done_callback(
-		    command->spawning, command_on_spawned, command);
-		(void)es_future_cancel(command->spawning); /* else: dropped */
-		es_future_unref(command->spawning);
-	}
-	ending_unwatch(&command->ending);
-	output_close(&command->output);
-	if (command->process)
-		process_drop(command->process);
-	output_fini(&command->output);
-	feed_fini(feed);
-	memory_free(command);
-}
-
-static void
-command_get_stats(const struct feed *feed, struct feed_stats *ret)
-{
-	const struct command *command = (const struct command *)feed;
-	const struct output *output = &command->output;
-
-	feed_get_stats(feed, ret);
-	ret->lines_cut = output->out.lines.cut;
-	ret->bytes_cut = output->out.lines.dropped_bytes;
-	ret->lines_refused += output->out.lines.lost;
-	ret->stderr_lines = output->stderr_lines;
-	ret->stderr_dropped = output->err_limiter.held_ever;
-}
-
-const struct feed_type command_type = {
-	.kind = "command",
-	.new = command_new,
-	.start = command_start_or_rest,
-	.stop = command_stop,
-	.hurry = command_hurry,
-	.wanted = command_wanted,
-	.free = command_free,
-	.get_stats = command_get_stats,
-};

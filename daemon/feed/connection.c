@@ -65,7 +65,7 @@ notice(const struct upstream *upstream, const char *state)
 
 /* We end it: say why, for the log and the metrics; the first counts. */
 static void
-fall(struct upstream *upstream, uint16_t code, const char *why)
+fall(struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD
 {
 	if (!upstream->fallen)
 		feed_set_error(&upstream->feed, "%s", why);
@@ -74,7 +74,7 @@ fall(struct upstream *upstream, uint16_t code, const char *why)
 }
 
 static void
-send_first(struct upstream *upstream)
+send_first(struct upstream *upstream) LOOP_THREAD
 {
 	const struct conf_list *sends = &upstream->conf->sends;
 	struct buffer text;
@@ -142,7 +142,8 @@ tell_gap(struct upstream *upstream)
 }
 
 static void
-publish_mirrored(struct upstream *upstream, const struct message *message)
+publish_mirrored(
+    struct upstream *upstream, const struct message *message) LOOP_THREAD
 {
 	static const enum sink_bytes kinds[] = {
 		[MESSAGE_TEXT] = SINK_TEXT,
@@ -158,7 +159,8 @@ publish_mirrored(struct upstream *upstream, const struct message *message)
 }
 
 static void
-take_mirrored(struct upstream *upstream, const void *data, size_t len)
+take_mirrored(
+    struct upstream *upstream, const void *data, size_t len) LOOP_THREAD
 {
 	enum mirror_news news;
 	struct v1_event event;
@@ -271,7 +273,7 @@ static const struct client_ops client_ops = {
 
 /* Whom we trust, once for all connections. */
 static int
-open_outbound(struct upstream *upstream)
+open_outbound(struct upstream *upstream) LOOP_THREAD
 {
 	const struct outbound_options options = {
 		.ca_path = upstream->conf->ca,

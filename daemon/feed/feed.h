@@ -47,8 +47,9 @@ struct feeds_options {
 	es_executor *sys;
 	struct glue *glue; /* of net; NULL: no upstreams */
 	/*
-	 * An upstream has come back ("reconnected") or its mirror begins anew
-	 * ("epoch"): for consumers of the channel who can be told.  May be NULL.
+	 * An upstream has come back ("reconnected"), or the other side of a
+	 * mirror has begun anew ("new_epoch"): for consumers of the channel
+	 * who can be told.  May be NULL.
 	 */
 	void (*notice)(const char *channel, const char *upstream,
 	    const char *state, void *arg);
@@ -80,8 +81,9 @@ struct feed_stats {
 
 /*
  * Starts every feed of conf, of which it keeps references, and listens to the
- * hub's interest for those started on demand; what options names is borrowed until feeds_free().  One that cannot be started is no error, it
- * is tried again.  -ENOMEM: nothing was started.
+ * hub's interest for those started on demand; what options names is borrowed
+ * until feeds_free().  One that cannot be started is no error, it is tried
+ * again.  -ENOMEM: nothing was started.
  */
 int feeds_start(struct conf *conf, const struct feeds_options *options,
     struct feeds **ret_feeds) LOOP_THREAD;

@@ -241,7 +241,7 @@ feed_is_in(const struct feed *feed, const struct conf *conf)
 }
 
 static void
-feed_retire(struct feed *feed)
+feed_retire(struct feed *feed) LOOP_THREAD
 {
 	feed->retiring = true;
 	if (feed->begun && !feed_is_over(feed))

@@ -105,7 +105,7 @@ file_arm(struct file *file, int64_t delay_us)
 }
 
 static void
-file_set_ended(struct file *file)
+file_set_ended(struct file *file) LOOP_THREAD
 {
 	file_disarm(file);
 	es_watch_free(file->watch);
@@ -189,6 +189,7 @@ file_publish(const uint8_t *line, size_t len, void *arg)
 {
 	struct file *file = arg;
 
+	es_loop_assert(file->feed.host->options.net);
 	sink_publish(&file->feed.sink, SINK_ANY, line, len);
 }
 
@@ -202,7 +203,7 @@ file_move_place(struct file *file)
 }
 
 static void
-file_take(struct file *file, const struct follow_look *look)
+file_take(struct file *file, const struct follow_look *look) LOOP_THREAD
 {
 	const uint8_t *end;
 
@@ -260,7 +261,7 @@ file_tell_save(struct file *file, int error)
 
 /* The last look has found nothing: until something changes. */
 static void
-file_idle(struct file *file, int error)
+file_idle(struct file *file, int error) LOOP_THREAD
 {
 	struct feed *feed = &file->feed;
 	int64_t delay_us = FILE_LOOK_US;
@@ -286,7 +287,7 @@ file_idle(struct file *file, int error)
 
 /* Asked to stop: what is in the file, for a while; then the place. */
 static void
-file_leave(struct file *file, bool more)
+file_leave(struct file *file, bool more) LOOP_THREAD
 {
 	if (file->last) {
 		file_set_ended(file);
@@ -381,7 +382,7 @@ file_store_name(const struct file *file, char out[PATH_MAX])
 }
 
 static int
-file_open(struct file *file)
+file_open(struct file *file) LOOP_THREAD
 {
 	const bool at_end = file->conf->begin == CONF_BEGIN_END;
 	char store[PATH_MAX];
@@ -430,6 +431,7 @@ file_start(struct feed *feed)
 	struct file *file = (struct file *)feed;
 	int r;
 
+	es_loop_assert(feed->host->options.net);
 	feed->starts++;
 	feed_set_state(feed, FEED_STARTING);
 	r = file_open(file);
@@ -469,6 +471,7 @@ file_stop(struct feed *feed)
 {
 	struct file *file = (struct file *)feed;
 
+	es_loop_assert(feed->host->options.net);
 	assert(!feed->stop);
 	feed->stop = true;
 	feed_set_state(feed, FEED_STOPPING);
@@ -487,6 +490,7 @@ file_hurry(struct feed *feed)
 {
 	struct file *file = (struct file *)feed;
 
+	es_loop_assert(feed->host->options.net);
 	assert(feed->stop);
 	if (file->looking)
 		(void)es_future_remove_done_callback(

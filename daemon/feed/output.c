@@ -29,6 +29,7 @@ output_publish(const uint8_t *line, size_t len, void *arg)
 {
 	struct output *output = arg;
 
+	es_loop_assert(output->net);
 	output->lines++;
 	sink_publish(output->sink, SINK_ANY, line, len);
 }
@@ -77,7 +78,7 @@ output_log(const uint8_t *line, size_t len, void *arg)
 
 /* Not watched while the sink asks for patience; looked at before a read. */
 static bool
-output_waits(struct output *output, struct output_pipe *pipe)
+output_waits(struct output *output, struct output_pipe *pipe) LOOP_THREAD
 {
 	return pipe == &output->out && sink_wait(output->sink) &&
 	       es_watch_set(pipe->watch, 0) <= 0;
@@ -88,7 +89,8 @@ output_waits(struct output *output, struct output_pipe *pipe)
  * has none that would pass.
  */
 static bool
-output_read(struct output *output, struct output_pipe *pipe, int64_t bytes_max)
+output_read(struct output *output, struct output_pipe *pipe,
+    int64_t bytes_max) LOOP_THREAD
 {
 	uint64_t before = output->lines;
 	uint8_t data[OUTPUT_READ_BYTES];

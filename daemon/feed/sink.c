@@ -294,7 +294,6 @@ sink_publish(
 	int kind = sink_judge(sink, what, &data, &len), code;
 	const bool drops = sink->conf->over_rate == CONF_OVER_RATE_DROP;
 
-	es_loop_assert(sink->net);
 	assert(len <= sink->message_bytes_max);
 	if (kind < 0)
 		return;

@@ -99,6 +99,7 @@ peer_publish(const uint8_t *line, size_t len, void *arg)
 {
 	struct socket *socket = arg;
 
+	es_loop_assert(socket->feed.host->options.net);
 	sink_publish(&socket->feed.sink, SINK_ANY, line, len);
 }
 
@@ -121,7 +122,7 @@ peer_close(struct peer *peer)
 
 /* false: it has ended.  Reads at most `left` bytes, less if the sink says. */
 static bool
-peer_read(struct peer *peer, int64_t left, bool to_end)
+peer_read(struct peer *peer, int64_t left, bool to_end) LOOP_THREAD
 {
 	struct socket *socket = peer->socket;
 	uint8_t data[SOCKET_READ_BYTES];
@@ -146,7 +147,7 @@ peer_read(struct peer *peer, int64_t left, bool to_end)
 	return open;
 }
 
-static void socket_accept_again(struct socket *socket);
+static void socket_accept_again(struct socket *socket) LOOP_THREAD;
 
 static void
 peer_on_readable(int fd, unsigned what, void *arg)
@@ -170,7 +171,7 @@ peer_on_readable(int fd, unsigned what, void *arg)
 
 /* -errno: there is no peer, and fd is closed. */
 static int
-peer_open(struct socket *socket, int fd)
+peer_open(struct socket *socket, int fd) LOOP_THREAD
 {
 	struct peer *peer = memory_zalloc(sizeof(*peer));
 	int r = -ENOMEM;
@@ -214,7 +215,7 @@ socket_on_rested(void *arg)
 
 /* accept() has failed: its reason needs time to pass. */
 static void
-socket_rest(struct socket *socket, int error)
+socket_rest(struct socket *socket, int error) LOOP_THREAD
 {
 	feed_set_error(
 	    &socket->feed, "cannot accept: %s", strerrordesc_np(-error));
@@ -226,7 +227,7 @@ socket_rest(struct socket *socket, int error)
 }
 
 static void
-socket_accept(struct socket *socket)
+socket_accept(struct socket *socket) LOOP_THREAD
 {
 	int i, fd, r = 0;
 
@@ -272,7 +273,7 @@ datagram_cut(const uint8_t *data, size_t max)
 
 /* false: there is none at present. */
 static bool
-socket_read_datagram(struct socket *socket)
+socket_read_datagram(struct socket *socket) LOOP_THREAD
 {
 	size_t max = socket->feed.sink.message_bytes_max;
 	ssize_t n = recv(socket->bound->fd, socket->datagram, max, MSG_TRUNC);
@@ -291,7 +292,7 @@ socket_read_datagram(struct socket *socket)
 }
 
 static void
-socket_read_datagrams(struct socket *socket, bool to_end)
+socket_read_datagrams(struct socket *socket, bool to_end) LOOP_THREAD
 {
 	int i;
 
@@ -368,7 +369,7 @@ socket_on_timer(void *arg)
 }
 
 static void
-socket_set_ended(struct socket *socket)
+socket_set_ended(struct socket *socket) LOOP_THREAD
 {
 	socket_close(socket);
 	sink_flush(&socket->feed.sink);
@@ -376,7 +377,7 @@ socket_set_ended(struct socket *socket)
 }
 
 static void
-socket_fail(struct socket *socket, int error)
+socket_fail(struct socket *socket, int error) LOOP_THREAD
 {
 	struct feed *feed = &socket->feed;
 
@@ -457,6 +458,7 @@ socket_start(struct feed *feed)
 	struct socket *socket = (struct socket *)feed;
 	int r;
 
+	es_loop_assert(feed->host->options.net);
 	feed->starts++;
 	feed_set_state(feed, FEED_STARTING);
 	r = socket_submit(socket);
@@ -499,6 +501,7 @@ socket_stop(struct feed *feed)
 	struct socket *socket = (struct socket *)feed;
 	const int64_t max = feed->owner->limits.feed_read_bytes_max;
 
+	es_loop_assert(feed->host->options.net);
 	assert(!feed->stop);
 	feed->stop = true;
 	sink_hurry(&feed->sink);

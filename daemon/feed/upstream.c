@@ -139,10 +139,10 @@ upstream_listen(struct upstream *upstream)
 
 	while (r == 0 && !upstream->ended) {
 		r = upstream_wait(upstream, upstream_due(upstream));
+		if (!upstream->orphan && (r == -ETIMEDOUT || r == 0))
+			r = upstream_watch_time(upstream);
 		if (upstream->orphan)
 			return -ECANCELED;
-		if (r == -ETIMEDOUT || r == 0)
-			r = upstream_watch_time(upstream);
 	}
 	return r;
 }
@@ -173,11 +173,11 @@ upstream_connect(struct upstream *upstream)
 	upstream->fallen = upstream->sink_waits = upstream->paused = false;
 	upstream->pinged_us = 0;
 	r = upstream_call(upstream, "upstream connect", connection_open);
-	while (r == 0 && !upstream->opened && !upstream->ended) {
+	while (r == 0 && !upstream->orphan && !upstream->opened &&
+	       !upstream->ended)
 		r = upstream_wait(upstream, ES_FOREVER); /* it has deadlines */
-		if (upstream->orphan)
-			return -ECANCELED;
-	}
+	if (upstream->orphan)
+		return -ECANCELED;
 	if (r == 0 && upstream->opened)
 		r = upstream_listen(upstream);
 	if (upstream->orphan)
@@ -189,8 +189,8 @@ upstream_connect(struct upstream *upstream)
 	es_shield_begin(ES_S(1)); /* the call itself does not wait */
 	(void)upstream_call(upstream, "upstream drop", connection_drop);
 	es_shield_end();
-	if (r == -ECANCELED)
-		return r;
+	if (upstream->orphan || r == -ECANCELED)
+		return -ECANCELED;
 	return upstream->opened ? 0 : -ECONNREFUSED;
 }
 
@@ -287,7 +287,7 @@ upstream_try_all(struct upstream *upstream)
 
 /* How long until the next round, logged. */
 static int64_t
-upstream_delay(struct upstream *upstream, bool was_open)
+upstream_delay(struct upstream *upstream, bool was_open) LOOP_THREAD
 {
 	int64_t delay_us;
 
@@ -309,6 +309,7 @@ upstream_run(void *arg, es_value *ret)
 
 	(void)ret;
 	while (r == 0 && !upstream->orphan) {
+		es_loop_assert(upstream_net(upstream));
 		feed_set_state(&upstream->feed, FEED_STARTING);
 		r = upstream_try_all(upstream);
 		if (r == -ECANCELED || upstream->orphan || upstream->feed.stop)
@@ -321,6 +322,7 @@ upstream_run(void *arg, es_value *ret)
 	}
 	es_future_unref(upstream->task);
 	upstream->task = NULL;
+	es_loop_assert(upstream_net(upstream));
 	sink_flush(&upstream->feed.sink);
 	feed_set_ended(&upstream->feed, FEED_STOPPED); /* last: may free us */
 	return 0;
@@ -338,8 +340,10 @@ upstream_dropped(void *arg)
 	}
 	es_future_unref(upstream->task);
 	upstream->task = NULL;
-	if (upstream->feed.stop)
-		feed_set_ended(&upstream->feed, FEED_STOPPED);
+	if (!upstream->feed.stop)
+		return;
+	es_loop_assert(upstream_net(upstream));
+	feed_set_ended(&upstream->feed, FEED_STOPPED);
 }
 
 static void
@@ -349,6 +353,7 @@ upstream_start(struct feed *feed)
 	int r = es_spawn(upstream_net(upstream), "upstream", upstream_run,
 	    upstream, upstream_dropped, &upstream->task);
 
+	es_loop_assert(feed->host->options.net);
 	feed_set_state(feed, FEED_STARTING);
 	if (r == 0)
 		return;
@@ -364,6 +369,7 @@ upstream_stop(struct feed *feed)
 {
 	struct upstream *upstream = (struct upstream *)feed;
 
+	es_loop_assert(feed->host->options.net);
 	assert(!feed->stop);
 	feed->stop = true;
 	feed_set_state(feed, FEED_STOPPING);
@@ -379,6 +385,7 @@ upstream_hurry(struct feed *feed)
 {
 	struct upstream *upstream = (struct upstream *)feed;
 
+	es_loop_assert(feed->host->options.net);
 	feed->hurry = true;
 	upstream_tell(upstream);
 }
@@ -438,6 +445,7 @@ upstream_free(struct feed *feed)
 	struct upstream *upstream = (struct upstream *)feed;
 	es_future *task = upstream->task;
 
+	es_loop_assert(feed->host->options.net);
 	connection_free(upstream);
 	mirror_fini(&upstream->mirror);
 	feed_fini(feed);
