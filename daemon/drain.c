@@ -37,9 +37,11 @@ static void
 on_step_done(void *arg)
 {
 	struct daemon *daemon = arg;
+	es_future *step = daemon->drain.step; /* the task may set the next */
 
 	es_loop_assert(daemon->net_loop);
-	(void)es_future_set_result(daemon->drain.step, ES_NOTHING); /* once */
+	(void)es_future_set_result(step, ES_NOTHING); /* once */
+	es_future_unref(step);
 }
 
 /* The result is read by the main loop after the step: handed over. */
@@ -118,6 +120,8 @@ run_step(struct daemon *daemon, const char *name, es_fn begin)
 	daemon->drain.step = es_future_new(daemon->main_loop);
 	if (daemon->drain.step == NULL)
 		return -ENOMEM;
+	/* The net loop's own: it may still be settling when we are through. */
+	(void)es_future_ref(daemon->drain.step);
 	code = es_call_soon(daemon->net_loop, name, begin, daemon, NULL, NULL);
 	if (code < 0)
 		return code;

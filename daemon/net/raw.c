@@ -121,6 +121,7 @@ static const struct endpoint raw_endpoint = {
 	.message = on_message,
 	.overrun = on_overrun,
 	.write = glue_write,
+	.message_end = ws_message_end,
 	.ping = ws_ping,
 	.shutdown = on_shutdown,
 };

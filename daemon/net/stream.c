@@ -169,13 +169,19 @@ on_hub_write(struct consumer *consumer, const struct span *span,
 {
 	struct subscription *subscription = subscription_of(consumer);
 	struct conn *conn = subscription->conn;
+	size_t len;
 
 	(void)arg;
 	glue_on_loop(conn->net->glue);
 	if (!gate(conn, subscription, ret_blocked))
 		return 0;
+	len = span->len;
+	/* Something waits for the end of this message: do not run past it. */
+	if (conn_inside_message(conn) &&
+	    (conn->out.len > 0 || subscription->leaving))
+		len = conn->endpoint->message_end(span->data, len);
 	conn->writing = subscription;
-	return write_bytes(conn, span->data, span->len, ret_blocked);
+	return write_bytes(conn, span->data, len, ret_blocked);
 }
 
 static bool

@@ -44,6 +44,8 @@ struct endpoint {
 	/* As glue_write(). */
 	int64_t (*write)(struct lws *wsi, const uint8_t *data, size_t len,
 	    bool *ret_blocked);
+	/* Of a span that begins inside a message: bytes up to its end, or all. */
+	size_t (*message_end)(const uint8_t *data, size_t len);
 	/* Something to keep it alive and, for ws, to be answered; < 0: broken. */
 	int (*ping)(struct conn *conn);
 	/* Something about the channel's source.  NULL: it has no place here. */

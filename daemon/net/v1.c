@@ -344,6 +344,7 @@ static const struct endpoint v1_endpoint = {
 	.message = on_message,
 	.overrun = on_overrun,
 	.write = glue_write,
+	.message_end = ws_message_end,
 	.ping = ws_ping,
 	.settle = on_settle,
 	.notice = on_notice,
