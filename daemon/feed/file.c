@@ -37,7 +37,6 @@
 #define FILE_LOOK_US 5000000
 #define FILE_SAVE_US 1000000
 #define FILE_STOP_US 500000 /* for what is in the file at the stop */
-#define FILE_EVENTS_BYTES 16384
 #define FILE_SAY_AGAIN_US 10000000
 
 struct file {
@@ -51,7 +50,6 @@ struct file {
 	bool paused; /* the sink is waited for */
 	bool last; /* the look that keeps the place for good */
 	bool save_failed;
-	struct changes changes; /* since the last look */
 	struct lines lines;
 	struct place place; /* before it everything is published */
 	struct place next; /* likewise, once the sink waits no more */
@@ -170,8 +168,6 @@ file_look(struct file *file)
 		look->place = file->place;
 		file->unsaved_us = 0;
 	}
-	look->changes = file->changes;
-	file->changes.count = 0; /* a half move stays */
 	r = file_submit(file);
 	if (r == 0)
 		return;
@@ -280,6 +276,8 @@ file_idle(struct file *file, int error) LOOP_THREAD
 			 " feed=%s channel=%s",
 		    feed->conf->name, feed->conf->channel);
 	}
+	if (file->watch && es_watch_set(file->watch, ES_READ) < 0)
+		delay_us = FILE_SAVE_US; /* looked at instead */
 	if (file->stored && file->unsaved_us > 0)
 		delay_us = FILE_SAVE_US;
 	file_arm(file, delay_us);
@@ -347,19 +345,21 @@ file_on_ready(void *arg)
 	file_look(file);
 }
 
+/*
+ * The look reads the events, so that none of them comes between it and what
+ * it sees; until it is over nobody listens here.
+ */
 static void
 file_on_change(int fd, unsigned what, void *arg)
 {
 	struct file *file = arg;
-	char data[FILE_EVENTS_BYTES];
-	ssize_t n = read(fd, data, sizeof(data));
 
+	(void)fd;
 	(void)what;
 	es_loop_assert(file_net(file));
-	if (n > 0 &&
-	    changes_take(
-		&file->changes, data, (size_t)n, follow_name(file->follow)) &&
-	    file->feed.state != FEED_BACKOFF)
+	if (es_watch_set(file->watch, 0) < 0)
+		log_debug("file is watched all the time");
+	if (file->feed.state != FEED_BACKOFF)
 		file_look(file);
 }
 

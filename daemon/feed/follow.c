@@ -18,6 +18,7 @@
 
 #include "daemon/feed/follow.h"
 #include "daemon/base/memory.h"
+#include "daemon/feed/changes.h"
 
 #include <assert.h>
 #include <dirent.h>
@@ -31,6 +32,7 @@
 #include <unistd.h>
 
 #define FOLLOW_DONE_MAX 32
+#define FOLLOW_EVENTS_BYTES 16384
 
 struct source {
 	int fd, watch; /* -1: none */
@@ -47,6 +49,7 @@ struct follow {
 	size_t count;
 	struct place done[FOLLOW_DONE_MAX]; /* the last that were read */
 	size_t done_next;
+	struct changes changes;
 	struct follow_look look;
 	uint8_t data[FOLLOW_READ_BYTES];
 };
@@ -99,12 +102,6 @@ struct follow_look *
 follow_result(struct follow *follow)
 {
 	return &follow->look;
-}
-
-const char *
-follow_name(const struct follow *follow)
-{
-	return follow->name;
 }
 
 /* An open regular file becomes the last of the row. */
@@ -218,8 +215,9 @@ follow_begin(struct follow *follow)
 	    follow, fd, &st, follow->begin_at_end && !known ? st.st_size : 0);
 }
 
+/* Is it in the row?  While it is open nobody else has its number. */
 static bool
-follow_knows(const struct follow *follow, const struct stat *st)
+follow_has(const struct follow *follow, const struct stat *st)
 {
 	size_t i;
 
@@ -227,19 +225,31 @@ follow_knows(const struct follow *follow, const struct stat *st)
 		if (follow->sources[i].at.inode == st->st_ino &&
 		    follow->sources[i].at.device == st->st_dev)
 			return true;
+	return false;
+}
+
+/* Was it in the row?  Numbers are used again, so its bytes have to fit, too. */
+static bool
+follow_had(const struct follow *follow, int fd, const struct stat *st)
+{
+	size_t i;
+
 	for (i = 0; i < FOLLOW_DONE_MAX; i++)
-		if (follow->done[i].inode == st->st_ino &&
-		    follow->done[i].device == st->st_dev &&
-		    follow->done[i].offset <= st->st_size)
+		if (follow->done[i].inode != 0 &&
+		    place_fits(&follow->done[i], fd, st))
 			return true;
 	return false;
 }
 
-/* Had the name for so short a time that no look saw them there. */
+/*
+ * Those that had the name since the last look and were moved away, in their
+ * order.  Comes after the name was looked at: whoever had it before whoever
+ * has it now was moved before, and its event is there.
+ */
 static void
 follow_take_moved(struct follow *follow)
 {
-	const struct changes *changes = &follow->look.changes;
+	struct changes *changes = &follow->changes;
 	char path[PATH_MAX];
 	struct stat st;
 	size_t i;
@@ -251,32 +261,45 @@ follow_take_moved(struct follow *follow)
 			changes->names[i]) >= (int)sizeof(path) ||
 		    follow_open(path, &fd, &st) < 0)
 			continue;
-		if (follow_knows(follow, &st))
+		if (follow_has(follow, &st) || follow_had(follow, fd, &st))
 			(void)close(fd); /* was not even read */
 		else
 			follow_append(follow, fd, &st, 0);
 	}
+	changes->count = 0; /* half a move stays */
+}
+
+static void
+follow_read_events(struct follow *follow)
+{
+	char data[FOLLOW_EVENTS_BYTES]
+	    __attribute__((aligned(__alignof__(struct inotify_event))));
+	ssize_t n;
+
+	while (follow->inotify_fd >= 0 &&
+	       (n = read(follow->inotify_fd, data, sizeof(data))) > 0)
+		(void)changes_take(
+		    &follow->changes, data, (size_t)n, follow->name);
 }
 
 /* Whoever has the name now is the last of the row. */
 static int
 follow_take_name(struct follow *follow)
 {
-	const struct source *last;
 	struct stat st;
-	int fd, error;
+	int fd, error = 0;
 
 	if (stat(follow->path, &st) < 0)
-		return -errno;
-	if (follow->count > 0) {
-		last = &follow->sources[follow->count - 1];
-		if (last->at.device == st.st_dev && last->at.inode == st.st_ino)
-			return 0;
-	}
-	if (follow->count == FOLLOW_FILES_MAX)
-		return 0; /* the next look has more room */
+		error = -errno;
+	follow_read_events(follow);
+	follow_take_moved(follow);
+	if (error < 0 || follow_has(follow, &st) ||
+	    follow->count == FOLLOW_FILES_MAX) /* the next look has more room */
+		return error;
 	error = follow_open(follow->path, &fd, &st);
-	if (error == 0)
+	if (error == 0 && follow_has(follow, &st))
+		(void)close(fd); /* another one by now, and not new either */
+	else if (error == 0)
 		follow_append(follow, fd, &st, 0);
 	return error;
 }
@@ -370,10 +393,11 @@ follow_look(struct follow *follow)
 	if ((first || look->rescan) && follow->inotify_fd >= 0)
 		(void)inotify_add_watch(follow->inotify_fd, follow->folder,
 		    IN_CREATE | IN_MOVED_FROM | IN_MOVED_TO | IN_ONLYDIR);
-	if (first)
+	if (first) {
+		follow_read_events(follow);
+		follow->changes.count = 0; /* of no concern yet */
 		follow_begin(follow);
-	else
-		follow_take_moved(follow);
+	}
 	look->error = follow_take_name(follow);
 	if (follow->count > 0)
 		follow_read(follow);

@@ -15,7 +15,6 @@
  *          result, which is whose look it was.
  */
 
-#include "daemon/feed/changes.h"
 #include "daemon/feed/place.h"
 
 #include <stdbool.h>
@@ -30,7 +29,6 @@ struct follow_look {
 	bool rescan; /* the folder's watch may be missing */
 	bool save; /* keep `place` first: bytes before it are done with */
 	struct place place; /* mark apart */
-	struct changes changes; /* names of those that were moved away */
 
 	/* Answered */
 	int error; /* of opening or reading; -ENOENT: there is no such file */
@@ -43,7 +41,7 @@ struct follow_look {
 };
 
 /*
- * inotify_fd is borrowed, -1: nobody wants to know of changes.  store: where
+ * inotify_fd becomes the follow's, -1: there is none; a look reads it.  store: where
  * the place is kept, NULL: nowhere.  begin_at_end: of a file that is there at
  * the first look, if no place is known.  -ENOMEM.
  */
@@ -55,8 +53,5 @@ void follow_unref(void *follow) ANY_THREAD; /* the last one closes it all */
 /* Its next bytes, if there are any. */
 void follow_look(struct follow *follow) MAY_BLOCK;
 struct follow_look *follow_result(struct follow *follow) ANY_THREAD;
-
-/* The last part of the path, by which the folder's events tell of it. */
-const char *follow_name(const struct follow *follow) ANY_THREAD;
 
 #endif
