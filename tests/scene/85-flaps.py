@@ -48,8 +48,8 @@ def hear(consumer, count=3):
 
 def flap(daemon, server, consumer, break_it, mend):
     hear(consumer)
-    break_it()
     opened = daemon.log_count("upstream is open")
+    break_it()
     mend()
     daemon.wait_log("upstream is open", count=opened + 1)
     while consumer.read_text() != "0":  # of the new connection
