@@ -74,7 +74,8 @@ def scene_faulty_commands():
 
 
 def scene_violations_close():
-    with scene.Daemon("[limits]\nviolations_max = 5\n") as daemon:
+    with scene.Daemon("[limits]\nviolations_max = 5\n"
+                      "close_timeout = 200ms\n") as daemon:
         client = connect(daemon)
         for _ in range(4):
             ask(client, "nonsense")
@@ -179,7 +180,7 @@ def deflated(data):
 
 
 def scene_compression():
-    with scene.Daemon() as daemon:
+    with scene.Daemon("[limits]\nclose_timeout = 200ms\n") as daemon:
         for offer, accepted in (
                 (DEFLATE, True), (DEFLATE + "; client_max_window_bits", True),
                 (DEFLATE + "; server_max_window_bits=9", False),
