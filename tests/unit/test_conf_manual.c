@@ -142,6 +142,19 @@ the_demo_has_no_fault(void **state)
 	free(text);
 }
 
+static void
+the_journal_s_example_has_no_fault(void **state)
+{
+	char *text = read_tree("conf/journal.conf");
+	struct conf *conf = told_nothing(text);
+
+	(void)state;
+	assert_string_equal(conf->commands[0].feed.channel, "journal");
+	assert_string_equal(conf->commands[0].exec.items[0], "journalctl");
+	conf_free(conf);
+	free(text);
+}
+
 int
 main(void)
 {
@@ -150,6 +163,7 @@ main(void)
 		cmocka_unit_test(every_key_of_every_section_is_there),
 		cmocka_unit_test(its_examples_have_no_fault),
 		cmocka_unit_test(the_demo_has_no_fault),
+		cmocka_unit_test(the_journal_s_example_has_no_fault),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
