@@ -273,6 +273,75 @@ without_memory_nothing_has_changed(void **state)
 	assert_true(failures >= 2);
 }
 
+static char texts[1024];
+
+static void
+do_start_failing(struct rig *rig)
+{
+	es_loop_assert(rig->net);
+	memory_fail_nth(rig->fail_nth);
+	do_start(rig);
+	if (result < 0)
+		rig->feeds = NULL;
+}
+
+static bool
+all_settled(struct rig *rig)
+{
+	static const char *const names[] = { "f", "g", "s" };
+	size_t i;
+
+	for (i = 0; i < 3; i++) {
+		wanted_name = names[i];
+		rig_do(rig, do_see);
+		if (strcmp(seen.state, "running") != 0 &&
+		    strcmp(seen.state, "waiting") != 0 &&
+		    strcmp(seen.state, "stopped") != 0)
+			return false;
+	}
+	return true;
+}
+
+static void
+any_allocation_may_fail(void **state)
+{
+	const char *top = getenv("TMPDIR");
+	int n, seen_all = 0;
+	char path[256];
+	FILE *file;
+
+	(void)state;
+	(void)snprintf(path, sizeof(path), "%s/failing-%d", top ? top : "/tmp",
+	    (int)getpid());
+	file = fopen(path, "w");
+	assert_non_null(file);
+	assert_true(fputs("a\nb\n", file) >= 0);
+	assert_int_equal(fclose(file), 0);
+	(void)snprintf(texts, sizeof(texts),
+	    LISTENER "[file f]\npath = %s\nchannel = f\nbegin = start\n"
+		     "max_rate = 100\nbackoff_min = 1ms\nbackoff_max = 2ms\n"
+		     "[file g]\npath = %s.not\nchannel = g\n"
+		     "[socket s]\npath = %s.sock\nchannel = s\n"
+		     "backoff_min = 1ms\nbackoff_max = 2ms\n",
+	    path, path, path);
+	for (n = 1; n < 80; n++) {
+		struct rig *rig = rig_new();
+
+		rig->fail_nth = n;
+		with(rig, do_start_failing, texts);
+		if (rig->feeds) {
+			rig_wait(rig, all_settled);
+			seen_all++;
+			rig_stop(rig, NULL);
+		}
+		memory_fail_nth(0);
+		rig->fail_nth = 0;
+		rig_free(rig);
+	}
+	assert_true(seen_all > 40);
+	assert_int_equal(unlink(path), 0);
+}
+
 int
 main(void)
 {
@@ -284,6 +353,7 @@ main(void)
 		    a_successor_waits_for_the_end_of_what_it_replaces),
 		cmocka_unit_test(several_changes_at_once_end_with_the_last),
 		cmocka_unit_test(without_memory_nothing_has_changed),
+		cmocka_unit_test(any_allocation_may_fail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
