@@ -41,9 +41,9 @@ struct follow_look {
 };
 
 /*
- * inotify_fd becomes the follow's, -1: there is none; a look reads it.  store: where
- * the place is kept, NULL: nowhere.  begin_at_end: of a file that is there at
- * the first look, if no place is known.  -ENOMEM.
+ * inotify_fd becomes the follow's, unless this fails; -1: there is none; a look
+ * reads it.  store: where the place is kept, NULL: nowhere.  begin_at_end: of a
+ * file that is there at the first look, if no place is known.  -ENOMEM.
  */
 int follow_new(const char *path, const char *store, int inotify_fd,
     bool begin_at_end, struct follow **ret_follow) ANY_THREAD;
