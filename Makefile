@@ -206,7 +206,7 @@ INSTALLED = $(B)/earshotd=sbin/earshotd $(B)/earshot=bin/earshot $(MAN) \
 	systemd/earshot.catalog=lib/systemd/catalog/earshot.catalog \
 	$(foreach f,$(wildcard systemd/dropins/*),\
 	$f=$(DOC)/dropins/$(notdir $f)) \
-	$(foreach f,conf/earshot.conf conf/demo.conf,\
+	$(foreach f,conf/earshot.conf conf/demo.conf conf/journal.conf,\
 	$f=$(DOC)/examples/$(notdir $f))
 
 install: install-files

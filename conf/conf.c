@@ -30,12 +30,6 @@ static const struct conf_channel channel_defaults = {
 	.overrun = CONF_OVERRUN_SKIP,
 };
 
-static const struct conf_command command_defaults = {
-	.backoff_min_us = 250 * LIMITS_MS,
-	.backoff_max_us = 30 * LIMITS_S,
-	.stop_timeout_us = 5 * LIMITS_S,
-};
-
 static const struct conf conf_defaults = {
 	.anonymous = CONF_SUBSCRIBE,
 	.drain_timeout_us = 10 * LIMITS_S,
@@ -108,6 +102,7 @@ conf_new(void)
 	if (!conf)
 		return NULL;
 	conf->public = conf_defaults;
+	atomic_init(&conf->references, 1);
 	return &conf->public;
 }
 
@@ -122,14 +117,6 @@ listener_fini(struct conf_listener *listener)
 }
 
 static void
-command_fini(struct conf_command *command)
-{
-	memory_free(command->name);
-	memory_free(command->channel);
-	list_clear(&command->exec);
-}
-
-static void
 sections_free(struct conf_private *conf)
 {
 	for (size_t i = 0; i < conf->section_count; i++) {
@@ -140,22 +127,32 @@ sections_free(struct conf_private *conf)
 	memory_free(conf->file);
 }
 
+struct conf *
+conf_ref(struct conf *conf)
+{
+	int before =
+	    atomic_fetch_add(&((struct conf_private *)conf)->references, 1);
+
+	assert(before > 0);
+	return conf;
+}
+
 void
 conf_free(struct conf *conf)
 {
-	if (!conf)
+	if (!conf ||
+	    atomic_fetch_sub(&((struct conf_private *)conf)->references, 1) > 1)
 		return;
 	for (size_t i = 0; i < conf->listener_count; i++)
 		listener_fini(&conf->listeners[i]);
 	for (size_t i = 0; i < conf->channel_count; i++)
 		memory_free(conf->channels[i].pattern);
-	for (size_t i = 0; i < conf->command_count; i++)
-		command_fini(&conf->commands[i]);
 	memory_free(conf->listeners);
 	memory_free(conf->channels);
-	memory_free(conf->commands);
+	feeds_fini(conf);
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
+	memory_free(conf->state_directory);
 	sections_free((struct conf_private *)conf);
 	memory_free(conf);
 }
@@ -198,26 +195,6 @@ conf_add_channel(struct conf *conf, const char *pattern)
 	if (!channel->pattern)
 		return -ENOMEM;
 	conf->channel_count++;
-	return 0;
-}
-
-int
-command_add(struct conf *conf, const char *name, int line)
-{
-	struct conf_command *commands, *command;
-
-	commands = memory_realloc(
-	    conf->commands, (conf->command_count + 1) * sizeof(*commands));
-	if (!commands)
-		return -ENOMEM;
-	conf->commands = commands;
-	command = &commands[conf->command_count];
-	*command = command_defaults;
-	command->line = line;
-	command->name = string_new((struct text){ name, strlen(name) });
-	if (!command->name)
-		return -ENOMEM;
-	conf->command_count++;
 	return 0;
 }
 
@@ -327,32 +304,6 @@ check_listener(struct reader *reader, const struct section *section)
 }
 
 static void
-check_command(struct reader *reader, const struct section *section)
-{
-	const struct conf *conf = &reader->conf->public;
-	const struct conf_command *command = &conf->commands[section->index];
-
-	if (command->backoff_min_us > command->backoff_max_us)
-		reader_fault(reader,
-		    "%s has backoff_min over backoff_max, expected at most "
-		    "that",
-		    quote_section(section).text);
-	for (size_t i = 0; i < section->index && command->channel; i++) {
-		const struct conf_command *other = &conf->commands[i];
-
-		if (!other->channel ||
-		    strcmp(other->channel, command->channel) != 0)
-			continue;
-		reader_fault(reader,
-		    "%s fills channel %s, which [command%s%s] fills already, "
-		    "expected one command for a channel",
-		    quote_section(section).text, command->channel,
-		    other->name[0] ? " " : "", other->name);
-		break;
-	}
-}
-
-static void
 check_sections(struct reader *reader)
 {
 	struct conf_private *conf = reader->conf;
@@ -365,8 +316,8 @@ check_sections(struct reader *reader)
 		keys_tell_missing(reader, section);
 		if (section->kind == SECTION_LISTENER)
 			check_listener(reader, section);
-		else if (section->kind == SECTION_COMMAND)
-			check_command(reader, section);
+		else if (section_is_feed(section->kind))
+			feed_check(reader, section);
 	}
 }
 

@@ -13,6 +13,7 @@
  * Threads  Pure but for conf_read_files(), which reads files: any thread.
  */
 
+#include "conf/feeds.h"
 #include "conf/limits.h"
 
 #include <stdbool.h>
@@ -30,11 +31,6 @@ enum conf_overrun {
 	CONF_OVERRUN_CLOSE
 };
 enum conf_rights { CONF_SUBSCRIBE = 1, CONF_PUBLISH = 2 };
-
-struct conf_list { /* of strings, NULL-terminated as well */
-	char **items;
-	size_t count;
-};
 
 struct conf_listener {
 	char *name; /* "" where the section has none */
@@ -57,14 +53,6 @@ struct conf_channel { /* [channel PATTERN], in file order: first match wins */
 	enum conf_overrun overrun;
 };
 
-struct conf_command {
-	char *name;
-	int line;
-	struct conf_list exec; /* program and arguments, no shell */
-	char *channel;
-	int64_t backoff_min_us, backoff_max_us, stop_timeout_us;
-};
-
 struct conf {
 	struct conf_listener *listeners; /* at least one after conf_finish() */
 	size_t listener_count;
@@ -79,14 +67,23 @@ struct conf {
 	size_t channel_count;
 	struct conf_command *commands;
 	size_t command_count;
+	struct conf_file *files;
+	size_t file_count;
+	struct conf_socket *sockets;
+	size_t socket_count;
+	struct conf_upstream *upstreams;
+	size_t upstream_count;
+	char *state_directory; /* NULL: not given */
 };
 
 /* One fault; text has no line end and names file and line already. */
 typedef void (*conf_fault_fn)(const char *text, void *arg);
 
-/* Defaults only.  NULL: no memory. */
+/* Defaults only, one reference.  NULL: no memory. */
 struct conf *conf_new(void);
-void conf_free(struct conf *conf); /* NULL: no-op */
+/* What keeps a piece of it holds a reference; any thread. */
+struct conf *conf_ref(struct conf *conf);
+void conf_free(struct conf *conf); /* the last reference; NULL: no-op */
 
 /*
  * Reads one text; file is the name faults carry.  The number of faults told,
@@ -105,9 +102,8 @@ int conf_read_files(
 
 /*
  * What only the whole can tell (a listener is missing, tls without
- * certificate, two listeners on one address, two commands of one name, two
- * feeds into one channel), then adds the default channel.  The number of
- * faults, or -ENOMEM.
+ * certificate, two listeners on one address, two feeds into one channel),
+ * then adds the default channel.  The number of faults, or -ENOMEM.
  */
 int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 

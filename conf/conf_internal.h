@@ -15,8 +15,10 @@
 #include "conf/conf.h"
 #include "conf/value.h"
 
+#include <stdatomic.h>
+
 #define CONF_DROPINS_MAX 256 /* files in earshot.conf.d */
-#define CONF_KEYS_MAX 64 /* rows of the table in keys.c */
+#define CONF_KEYS_MAX 160 /* rows of all tables of keys */
 #define CONF_FAULT_TEXT_MAX 2048 /* bytes of one fault, its file apart */
 
 /* section.c: sections and faults */
@@ -29,6 +31,10 @@ enum section_kind {
 	SECTION_AUTH,
 	SECTION_CHANNEL,
 	SECTION_COMMAND,
+	SECTION_FILE,
+	SECTION_SOCKET,
+	SECTION_UPSTREAM,
+	SECTION_STATE,
 	SECTION_LOG,
 	SECTION_KINDS,
 };
@@ -44,12 +50,13 @@ struct section {
 	char *file; /* where it began */
 	int line;
 	struct given opened; /* where it was opened last */
-	size_t index; /* in listeners, channels or commands */
+	size_t index; /* in listeners, channels, commands, ... */
 	struct given keys[CONF_KEYS_MAX];
 };
 
 struct conf_private {
 	struct conf public; /* first: a struct conf * is one of these */
+	atomic_int references;
 	struct section *sections;
 	size_t section_count;
 	char *file; /* the first one read */
@@ -90,9 +97,22 @@ void list_clear(struct conf_list *list);
 char *string_new(struct text text); /* NULL: no memory */
 int listener_add(struct conf *conf, const char *name, int line);
 int conf_add_channel(struct conf *conf, const char *pattern);
-int command_add(struct conf *conf, const char *name, int line);
+
+/* feeds.c: feeds of all kinds */
+
+bool section_is_feed(enum section_kind kind);
+/* NULL: no memory. */
+struct conf_feed *feed_add(
+    struct conf *conf, enum section_kind kind, const char *name, int line);
+size_t feed_count(const struct conf *conf, enum section_kind kind);
+struct conf_feed *feed_at(
+    const struct conf *conf, enum section_kind kind, size_t n);
+void feeds_fini(struct conf *conf);
+void feed_check(struct reader *reader, const struct section *section);
 
 /* keys.c: the table of sections and keys */
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 enum name_rule { NAME_NONE, NAME_OPTIONAL, NAME_PATTERN };
 

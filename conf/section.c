@@ -103,10 +103,10 @@ section_object(struct conf_private *conf, const struct section *section)
 	case SECTION_CHANNEL:
 		assert(section->index < conf->public.channel_count);
 		return &conf->public.channels[section->index];
-	case SECTION_COMMAND:
-		assert(section->index < conf->public.command_count);
-		return &conf->public.commands[section->index];
 	default:
+		if (section_is_feed(section->kind))
+			return feed_at(
+			    &conf->public, section->kind, section->index);
 		return &conf->public;
 	}
 }
@@ -135,11 +135,14 @@ add_object(struct reader *reader, struct section *section)
 	case SECTION_CHANNEL:
 		section->index = conf->channel_count;
 		return conf_add_channel(conf, section->name);
-	case SECTION_COMMAND:
-		section->index = conf->command_count;
-		return command_add(conf, section->name, section->line);
 	default:
-		return 0;
+		if (!section_is_feed(section->kind))
+			return 0;
+		section->index = feed_count(conf, section->kind);
+		return feed_add(
+			   conf, section->kind, section->name, section->line)
+			   ? 0
+			   : -ENOMEM;
 	}
 }
 

@@ -46,7 +46,9 @@ count_feed(const struct feed_stats *feed, void *arg)
 	struct answer *answer = arg;
 
 	answer->feeds++;
-	if (strcmp(feed->state, "running") != 0)
+	if (strcmp(feed->state, "running") != 0 &&
+	    strcmp(feed->state, "waiting") != 0 &&
+	    strcmp(feed->state, "finished") != 0)
 		answer->feeds_down++;
 }
 

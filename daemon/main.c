@@ -271,6 +271,16 @@ listen_on_net(struct daemon *daemon) LOOP_THREAD
 	return error;
 }
 
+static void
+on_notice(
+    const char *channel, const char *upstream, const char *state, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_notice(daemon->net, channel, upstream, state);
+}
+
 /* On the net loop; what fails is told through daemon->fault. */
 static int
 open_on_net(void *arg, es_value *ret)
@@ -289,8 +299,16 @@ open_on_net(void *arg, es_value *ret)
 		return error;
 	(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
 	    "feeds: out of memory");
-	error = feeds_start(daemon->conf, net_hub(daemon->net),
-	    daemon->net_loop, daemon->sys, &daemon->feeds);
+	error = feeds_start(daemon->conf,
+	    &(struct feeds_options){
+		.hub = net_hub(daemon->net),
+		.net = daemon->net_loop,
+		.sys = daemon->sys,
+		.glue = net_glue(daemon->net),
+		.notice = on_notice,
+		.arg = daemon,
+	    },
+	    &daemon->feeds);
 	if (error == 0)
 		net_add_metrics(daemon->net, metrics_put_feeds, daemon);
 	return error;
@@ -332,7 +350,7 @@ start_threads(struct daemon *daemon)
 		    &(es_loop_opts){ .name = "net", .slow = NET_SLOW_US });
 	if (error == 0)
 		error = es_executor_new(&daemon->sys,
-		    &(es_executor_opts){ .name = "sys", .threads = 2 });
+		    &(es_executor_opts){ .name = "sys", .threads = 4 });
 	if (error == 0)
 		error = add_signals(daemon);
 	if (error == 0 && test_hooks != NULL)

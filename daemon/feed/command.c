@@ -26,15 +26,10 @@
  * The process goes through the phases below; `state` is what people see.
  */
 
-#include "daemon/feed/command.h"
 #include "daemon/base/clock.h"
-#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
-#include "daemon/feed/backoff.h"
-#include "daemon/feed/ending.h"
-#include "daemon/feed/output.h"
-#include "daemon/feed/spawn.h"
+#include "daemon/feed/command_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -45,8 +40,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define COMMAND_ERROR_BYTES_MAX 160
-
 /* Between a program's last word and its end there is always some time. */
 #define COMMAND_MUTE_US_MIN 1000000
 
@@ -56,77 +49,13 @@
 #define COMMAND_PROBE_US_MIN 1000
 #define COMMAND_PROBE_US_MAX 50000
 
-enum command_state {
-	COMMAND_STARTING,
-	COMMAND_RUNNING,
-	COMMAND_BACKOFF,
-	COMMAND_STOPPING,
-	COMMAND_STOPPED
-};
-
-enum command_phase {
-	PHASE_NONE, /* no process; the timer ends the back-off */
-	PHASE_SPAWN, /* a job is starting one */
-	PHASE_ALIVE, /* no timer */
-	PHASE_MUTE, /* stdout has ended; the timer sends SIGTERM */
-	PHASE_TERMED, /* SIGTERM was sent; the timer sends SIGKILL */
-	PHASE_KILLED, /* SIGKILL was sent; the timer closes the pipes */
-	PHASE_GONE /* the leader is reaped; the timer looks at the group */
-};
-
-struct command {
-	const struct conf_command *conf;
-	struct command_host *host;
-
-	enum command_state state;
-	enum command_phase phase;
-	int64_t since_us; /* state */
-	bool stop, hurry; /* asked for */
-
-	es_future *spawning;
-	es_call *timer;
-	struct process *process;
-	struct ending ending;
-	bool ended; /* the leader has; not reaped yet */
-	bool impatient; /* the pipes have had their time */
-	int64_t started_us, ran_us, gone_by_us, probe_us;
-
-	struct backoff backoff;
-	struct output output;
-	uint64_t starts;
-	char error[COMMAND_ERROR_BYTES_MAX]; /* the last; "" */
-};
-
-static const char *const command_states[] = {
-	[COMMAND_STARTING] = "starting",
-	[COMMAND_RUNNING] = "running",
-	[COMMAND_BACKOFF] = "backoff",
-	[COMMAND_STOPPING] = "stopping",
-	[COMMAND_STOPPED] = "stopped",
-};
-
 static void command_on_timer(void *arg);
-static void command_on_spawned(es_future *f, void *arg);
 
-static void
-command_set_state(struct command *command, enum command_state state)
+/* Asked to end: for good, or because nobody listens. */
+static bool
+command_is_leaving(const struct command *command)
 {
-	command->state = state;
-	command->since_us = clock_now_us();
-}
-
-static void command_set_error(struct command *command, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
-command_set_error(struct command *command, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(command->error, sizeof(command->error), fmt,
-	    ap); /* cut where it is too long */
-	va_end(ap);
+	return command->feed.stop || command->unwanted;
 }
 
 /* false: no memory, there will be no timer. */
@@ -134,11 +63,11 @@ static bool
 command_arm(struct command *command, int64_t delay_us)
 {
 	assert(!command->timer);
-	return es_call_later(command->host->net, delay_us, "command timer",
+	return es_call_later(command_net(command), delay_us, "command timer",
 		   command_on_timer, command, NULL, &command->timer) == 0;
 }
 
-static void
+void
 command_disarm(struct command *command)
 {
 	if (!command->timer)
@@ -148,67 +77,77 @@ command_disarm(struct command *command)
 	command->timer = NULL;
 }
 
-static void
-command_set_stopped(struct command *command)
+void
+command_set_ended(struct command *command, enum feed_state state)
 {
 	assert(command->phase == PHASE_NONE);
 	assert(!command->timer);
-	command_set_state(command, COMMAND_STOPPED);
-	log_info("command has stopped feed=%s channel=%s", command->conf->name,
-	    command->conf->channel);
-	command->host->stopped(command->host->arg); /* last: may free us */
+	sink_flush(&command->feed.sink);
+	feed_set_ended(&command->feed, state); /* last: may free us */
+}
+
+/* Nobody listens: until somebody does, see command_wanted(). */
+void
+command_rest(struct command *command)
+{
+	command->feed.error[0] = '\0'; /* its end was asked for */
+	log_debug("command waits for a consumer feed=%s channel=%s",
+	    command->feed.conf->name, command->feed.conf->channel);
+	feed_set_state(&command->feed, FEED_WAITING);
+}
+
+/* Is it to be started again after an end like the last? */
+static bool
+command_is_finished(const struct command *command)
+{
+	return command->conf->restart == CONF_RESTART_NEVER ||
+	       (command->conf->restart == CONF_RESTART_ON_FAILURE &&
+		   !command->failed);
 }
 
 /* What was tried has failed or ended; error says how. */
 static void
-command_wait(struct command *command)
+command_wait(struct command *command) LOOP_THREAD
 {
-	struct command_host *host = command->host;
-	int64_t delay_us;
-
 	assert(command->phase == PHASE_NONE);
-	if (command->stop) {
-		command_set_stopped(command);
-		return;
+	if (command->feed.stop) {
+		command_set_ended(command, FEED_STOPPED);
+	} else if (command->unwanted) {
+		command_rest(command);
+	} else if (command->left) {
+		command_start(command); /* somebody came meanwhile */
+	} else if (command->feed.starts > 0 && command_is_finished(command)) {
+		log_info("command %s feed=%s channel=%s", command->feed.error,
+		    command->feed.conf->name, command->feed.conf->channel);
+		command_set_ended(command, FEED_FINISHED);
+	} else if (!command_arm(command, feed_back_off(&command->feed))) {
+		log_error("command stays stopped: no memory feed=%s channel=%s",
+		    command->feed.conf->name, command->feed.conf->channel);
+		command_set_ended(command, FEED_STOPPED);
 	}
-	host->random = host->random * UINT64_C(6364136223846793005) +
-		       UINT64_C(1442695040888963407);
-	delay_us = backoff_next(&command->backoff, host->random >> 16);
-	command_set_state(command, COMMAND_BACKOFF);
-	log_event(LOG_LEVEL_WARN,
-	    &(struct log_about){ .event = EVENT_FEED_DOWN,
-		.feed = command->conf->name,
-		.channel = command->conf->channel },
-	    "command %s; again in %" PRId64 " ms", command->error,
-	    delay_us / 1000);
-	if (command_arm(command, delay_us))
-		return;
-	log_error("command stays stopped: no memory feed=%s channel=%s",
-	    command->conf->name, command->conf->channel);
-	command_set_stopped(command);
 }
 
 static int
 command_submit(struct command *command)
 {
-	struct command_host *host = command->host;
+	struct feed_host *host = command->feed.host;
+	es_loop *net = host->options.net;
 	struct spawn_request *request;
 	es_future *f;
 	int r;
 
-	r = spawn_request_new(&command->conf->exec, &request);
+	r = spawn_request_new(command->conf, &request);
 	if (r < 0)
 		return r;
 	/* One key: programs on a dead disk take one worker of `sys`, not all */
-	r = es_executor_submit(host->sys, (uint64_t)(uintptr_t)host,
-	    "start command", spawn_job, request, spawn_request_free, host->net,
-	    &f);
+	r = es_executor_submit(host->options.sys, (uint64_t)(uintptr_t)host,
+	    "start command", spawn_job, request, spawn_request_free, net, &f);
 	if (r < 0) {
 		spawn_request_free(request);
 		return r;
 	}
 	r = es_future_add_done_callback(
-	    f, host->net, command_on_spawned, command, NULL);
+	    f, net, command_on_spawned, command, NULL);
 	if (r < 0) {
 		(void)es_future_cancel(f); /* or its value is dropped */
 		es_future_unref(f);
@@ -224,43 +163,45 @@ command_start(struct command *command)
 	int r;
 
 	assert(command->phase == PHASE_NONE);
-	assert(!command->stop);
-	command->starts++;
-	command_set_state(command, COMMAND_STARTING);
-	log_debug("command starts feed=%s channel=%s", command->conf->name,
-	    command->conf->channel);
+	assert(!command_is_leaving(command));
+	command->feed.starts++;
+	command->left = false;
+	command->failed = true; /* until it has shown otherwise */
+	feed_set_state(&command->feed, FEED_STARTING);
+	log_debug("command starts feed=%s channel=%s", command->feed.conf->name,
+	    command->feed.conf->channel);
 	r = command_submit(command);
 	if (r == 0) {
 		command->phase = PHASE_SPAWN;
 		return;
 	}
-	command_set_error(
-	    command, "cannot be started: %s", strerrordesc_np(-r));
+	feed_set_error(
+	    &command->feed, "cannot be started: %s", strerrordesc_np(-r));
 	command_wait(command);
 }
 
 /* Nothing of the process is left, or nothing that we could wait for. */
 static void
-command_gone(struct command *command)
+command_gone(struct command *command) LOOP_THREAD
 {
 	memory_free(command->process);
 	command->process = NULL;
 	command->phase = PHASE_NONE;
-	backoff_ran(&command->backoff, command->ran_us);
+	backoff_ran(&command->feed.backoff, command->ran_us);
 	command_wait(command);
 }
 
 /* After the last SIGKILL, which needs a moment to reach them all. */
 static void
-command_probe(struct command *command)
+command_probe(struct command *command) LOOP_THREAD
 {
 	struct process *process = command->process;
-	char how[COMMAND_ERROR_BYTES_MAX];
+	char how[FEED_ERROR_BYTES_MAX];
 	bool left;
 
 	assert(command->phase == PHASE_GONE);
 	left = !process->reaped &&
-	       process_reap(process, how, sizeof(how)) == -EAGAIN;
+	       process_reap(process, how, sizeof(how), NULL) == -EAGAIN;
 	if (!left)
 		left = process_group_left(process);
 	if (!left) {
@@ -271,7 +212,7 @@ command_probe(struct command *command)
 	    !command_arm(command, command->probe_us)) {
 		log_warn("command's group is not empty after SIGKILL"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
+		    command->feed.conf->name, command->feed.conf->channel);
 		command_gone(command);
 		return;
 	}
@@ -281,7 +222,7 @@ command_probe(struct command *command)
 }
 
 static void
-command_await_gone(struct command *command)
+command_await_gone(struct command *command) LOOP_THREAD
 {
 	command->phase = PHASE_GONE;
 	command->gone_by_us = clock_now_us() + COMMAND_GONE_US_MAX;
@@ -294,14 +235,15 @@ command_await_gone(struct command *command)
  * group is killed while the number is still theirs.
  */
 static void
-command_finish(struct command *command)
+command_finish(struct command *command) LOOP_THREAD
 {
 	struct process *process = command->process;
 
 	command_disarm(command);
 	process_signal(process, SIGKILL);
 	output_close(&command->output);
-	(void)process_reap(process, command->error, sizeof(command->error));
+	(void)process_reap(process, command->feed.error,
+	    sizeof(command->feed.error), &command->failed);
 	process_release(process);
 	command_await_gone(command);
 }
@@ -319,8 +261,8 @@ command_is_over(const struct command *command)
  * The command may be gone when this returns.
  */
 static void
-command_enter(
-    struct command *command, enum command_phase phase, int64_t delay_us)
+command_enter(struct command *command, enum command_phase phase,
+    int64_t delay_us) LOOP_THREAD
 {
 	command_disarm(command);
 	command->phase = phase;
@@ -328,14 +270,14 @@ command_enter(
 		command_on_timer(command);
 }
 
-static void
+void
 command_terminate(struct command *command)
 {
 	process_signal(command->process, SIGTERM);
 	command_enter(command, PHASE_TERMED, command->conf->stop_timeout_us);
 }
 
-static void
+void
 command_kill(struct command *command)
 {
 	process_signal(command->process, SIGKILL);
@@ -347,7 +289,7 @@ command_on_timer(void *arg)
 {
 	struct command *command = arg;
 
-	es_loop_assert(command->host->net);
+	es_loop_assert(command_net(command));
 	assert(command->phase != PHASE_SPAWN && command->phase != PHASE_ALIVE);
 	es_call_unref(command->timer);
 	command->timer = NULL;
@@ -358,14 +300,14 @@ command_on_timer(void *arg)
 	case PHASE_MUTE:
 		log_warn("command closed its stdout and goes on: it is stopped"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
-		command_set_state(command, COMMAND_STOPPING);
+		    command->feed.conf->name, command->feed.conf->channel);
+		feed_set_state(&command->feed, FEED_STOPPING);
 		command_terminate(command);
 		break;
 	case PHASE_TERMED:
 		log_warn("command does not end within its stop_timeout: killed"
 			 " feed=%s channel=%s",
-		    command->conf->name, command->conf->channel);
+		    command->feed.conf->name, command->feed.conf->channel);
 		command_kill(command);
 		break;
 	case PHASE_KILLED:
@@ -382,12 +324,13 @@ command_on_timer(void *arg)
 	}
 }
 
-static void
+void
 command_on_output_ended(void *arg)
 {
 	struct command *command = arg;
 	int64_t grace_us = command->conf->stop_timeout_us;
 
+	es_loop_assert(command->feed.host->options.net);
 	if (grace_us < COMMAND_MUTE_US_MIN)
 		grace_us = COMMAND_MUTE_US_MIN;
 	if (command_is_over(command))
@@ -404,6 +347,7 @@ command_on_end(void *arg)
 	bool asked =
 	    command->phase != PHASE_ALIVE && command->phase != PHASE_MUTE;
 
+	es_loop_assert(command->feed.host->options.net);
 	assert(!command->ended);
 	command->ended = true;
 	command->ran_us = clock_now_us() - command->started_us;
@@ -429,16 +373,16 @@ command_watch(struct command *command)
 	r = output_open(&command->output, out_fd, err_fd);
 	if (r < 0)
 		return r;
-	return ending_watch(&command->ending, command->host->net, process,
+	return ending_watch(&command->ending, command_net(command), process,
 	    command_on_end, command);
 }
 
 /* It runs and cannot be watched: out of memory or of descriptors. */
 static void
-command_give_up(struct command *command, int error)
+command_give_up(struct command *command, int error) LOOP_THREAD
 {
-	command_set_error(
-	    command, "cannot be watched: %s", strerrordesc_np(-error));
+	feed_set_error(
+	    &command->feed, "cannot be watched: %s", strerrordesc_np(-error));
 	process_signal(command->process, SIGKILL);
 	output_close(&command->output);
 	process_release(command->process);
@@ -448,31 +392,31 @@ command_give_up(struct command *command, int error)
 
 /* The process is there, watched or not. */
 static void
-command_begin(struct command *command)
+command_begin(struct command *command) LOOP_THREAD
 {
 	command->ended = command->impatient = false;
 	command->started_us = clock_now_us();
 	command->phase = PHASE_ALIVE;
-	if (command->hurry) {
+	if (command->feed.hurry) {
 		command_kill(command);
-	} else if (command->stop) {
+	} else if (command_is_leaving(command)) {
 		command_terminate(command);
 	} else {
-		command_set_state(command, COMMAND_RUNNING);
+		feed_set_state(&command->feed, FEED_RUNNING);
 		log_info("command runs pid=%d feed=%s channel=%s",
-		    (int)command->process->pid, command->conf->name,
-		    command->conf->channel);
+		    (int)command->process->pid, command->feed.conf->name,
+		    command->feed.conf->channel);
 	}
 }
 
-static void
+void
 command_on_spawned(es_future *f, void *arg)
 {
 	struct command *command = arg;
 	es_value value = ES_NOTHING;
 	int r;
 
-	es_loop_assert(command->host->net);
+	es_loop_assert(command_net(command));
 	assert(command->phase == PHASE_SPAWN);
 	assert(f == command->spawning);
 	r = es_future_take(f, &value);
@@ -480,8 +424,8 @@ command_on_spawned(es_future *f, void *arg)
 	command->spawning = NULL;
 	command->phase = PHASE_NONE;
 	if (r < 0) {
-		if (!command->stop) /* else it was cancelled */
-			command_set_error(command, "cannot be started: %s",
+		if (!command_is_leaving(command)) /* else: cancelled */
+			feed_set_error(&command->feed, "cannot be started: %s",
 			    strerrordesc_np(-r));
 		command_wait(command);
 		return;
@@ -492,106 +436,4 @@ command_on_spawned(es_future *f, void *arg)
 		command_give_up(command, r);
 	else
 		command_begin(command);
-}
-
-int
-command_new(const struct conf_command *conf, struct command_host *host,
-    struct command **ret_command)
-{
-	struct command *command = memory_zalloc(sizeof(*command));
-
-	if (!command)
-		return -ENOMEM;
-	command->conf = conf;
-	command->host = host;
-	command->state = COMMAND_STOPPED;
-	command->since_us = clock_now_us();
-	backoff_init(
-	    &command->backoff, conf->backoff_min_us, conf->backoff_max_us);
-	output_init(&command->output, conf, host->limits, host->hub, host->net);
-	command->output.ended = command_on_output_ended;
-	command->output.arg = command;
-	*ret_command = command;
-	return 0;
-}
-
-void
-command_stop(struct command *command)
-{
-	assert(!command->stop);
-	command->stop = true;
-	if (command->state == COMMAND_STOPPED)
-		return;
-	if (command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_set_stopped(command);
-		return;
-	}
-	command_set_state(command, COMMAND_STOPPING);
-	log_info("command is asked to stop feed=%s channel=%s",
-	    command->conf->name, command->conf->channel);
-	if (command->phase == PHASE_SPAWN)
-		(void)es_future_cancel(command->spawning); /* or it is here */
-	else if (command->phase == PHASE_ALIVE || command->phase == PHASE_MUTE)
-		command_terminate(command);
-}
-
-void
-command_hurry(struct command *command)
-{
-	assert(command->stop);
-	command->hurry = true;
-	if (command->phase == PHASE_TERMED)
-		command_kill(command);
-}
-
-bool
-command_is_stopped(const struct command *command)
-{
-	return command->state == COMMAND_STOPPED;
-}
-
-void
-command_free(struct command *command)
-{
-	if (!command)
-		return;
-	command_disarm(command);
-	if (command->spawning) {
-		(void)es_future_remove_done_callback(
-		    command->spawning, command_on_spawned, command);
-		(void)es_future_cancel(command->spawning); /* else: dropped */
-		es_future_unref(command->spawning);
-	}
-	ending_unwatch(&command->ending);
-	output_close(&command->output);
-	if (command->process)
-		process_drop(command->process);
-	output_fini(&command->output);
-	memory_free(command);
-}
-
-void
-command_get_stats(const struct command *command, struct feed_stats *ret)
-{
-	const struct output *output = &command->output;
-
-	*ret = (struct feed_stats){
-		.name = command->conf->name,
-		.kind = "command",
-		.channel = command->conf->channel,
-		.state = command_states[command->state],
-		.since_us = command->since_us,
-		.messages = output->messages,
-		.bytes = output->bytes,
-		.restarts = command->starts > 0 ? command->starts - 1 : 0,
-		.lines_cut = output->out.lines.cut,
-		.bytes_cut = output->out.lines.dropped_bytes,
-		.lines_refused = output->refused + output->out.lines.lost,
-		.stderr_lines = output->stderr_lines,
-		.stderr_dropped = output->err_limiter.held_ever,
-		.last_error = output_refusal(output),
-	};
-	if (!ret->last_error && command->error[0])
-		ret->last_error = command->error;
 }

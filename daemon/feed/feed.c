@@ -1,187 +1,124 @@
 /*
- * feed: the set of feeds; each supervises itself (command.c).
- *
- * Stopping asks all of them at once and waits for the slowest.  done() comes
- * from a call of its own, so that it may free us; where there is no memory
- * for one it is called last thing by whoever noticed the end.
+ * feed: what every kind of feed does in the same way.
  */
 
-#include "daemon/feed/feed.h"
 #include "daemon/base/clock.h"
-#include "daemon/base/memory.h"
-#include "daemon/feed/command.h"
+#include "daemon/base/events.h"
+#include "daemon/base/log.h"
+#include "daemon/feed/feed_internal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <signal.h>
-#include <sys/random.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
 
-struct feeds {
-	struct command_host host;
-	void (*done)(void *arg);
-	void *done_arg;
-	es_call *done_call;
-	bool stopping; /* every command has been asked */
-	size_t count;
-	struct command *commands[];
+static const char *const feed_states[] = {
+	[FEED_STARTING] = "starting",
+	[FEED_RUNNING] = "running",
+	[FEED_WAITING] = "waiting",
+	[FEED_BACKOFF] = "backoff",
+	[FEED_STOPPING] = "stopping",
+	[FEED_STOPPED] = "stopped",
+	[FEED_FINISHED] = "finished",
 };
 
-static uint64_t
-feeds_random(void)
+void
+feed_init(struct feed *feed, const struct feed_type *type,
+    const struct conf_feed *conf, struct conf *owner, struct feed_host *host)
 {
-	uint64_t seed;
+	const struct feeds_options *options = &host->options;
 
-	/* It spreads delays, it keeps no secret. */
-	if (getrandom(&seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
-		seed = (uint64_t)clock_wall_us();
-	return seed;
+	feed->type = type;
+	feed->host = host;
+	feed->conf = conf;
+	feed->owner = conf_ref(owner);
+	feed->state = FEED_STOPPED;
+	feed->since_us = clock_now_us();
+	list_init(&feed->node);
+	backoff_init(
+	    &feed->backoff, conf->backoff_min_us, conf->backoff_max_us);
+	sink_init(&feed->sink, type->kind, conf, &owner->limits, options->hub,
+	    options->net);
 }
 
-/*
- * An ignored SIGCHLD, inherited from whoever started us, would take dead
- * children away before command.c has signalled their groups.
- */
-static void
-feeds_keep_the_dead(void)
+void
+feed_fini(struct feed *feed)
 {
-	struct sigaction action;
+	sink_fini(&feed->sink);
+	list_remove(&feed->node);
+	conf_free(feed->owner);
+}
 
-	if (sigaction(SIGCHLD, NULL, &action) < 0)
+void
+feed_set_state(struct feed *feed, enum feed_state state)
+{
+	if (feed->state == state)
 		return;
-	if (action.sa_handler != SIG_IGN && !(action.sa_flags & SA_NOCLDWAIT))
-		return;
-	action = (struct sigaction){ .sa_handler = SIG_DFL };
-	(void)sigaction(SIGCHLD, &action, NULL); /* a valid number: works */
+	feed->state = state;
+	feed->since_us = clock_now_us();
 }
 
-static void
-feeds_on_done(void *arg)
+void
+feed_set_error(struct feed *feed, const char *fmt, ...)
 {
-	struct feeds *feeds = arg;
+	va_list ap;
 
-	es_call_unref(feeds->done_call);
-	feeds->done_call = NULL;
-	feeds->done(feeds->done_arg); /* last: may free us */
+	va_start(ap, fmt);
+	(void)vsnprintf(feed->error, sizeof(feed->error), fmt,
+	    ap); /* cut where it is too long */
+	va_end(ap);
 }
 
-static void feeds_check_done(struct feeds *feeds) LOOP_THREAD;
-
-static void
-feeds_check_done(struct feeds *feeds)
+int64_t
+feed_back_off(struct feed *feed)
 {
-	size_t i;
+	struct feed_host *host = feed->host;
+	int64_t delay_us;
 
-	if (!feeds->stopping)
-		return;
-	for (i = 0; i < feeds->count; i++)
-		if (!command_is_stopped(feeds->commands[i]))
-			return;
-	feeds->stopping = false; /* once */
-	if (es_call_soon(feeds->host.net, "feeds stopped", feeds_on_done, feeds,
-		NULL, &feeds->done_call) < 0)
-		feeds->done(feeds->done_arg);
+	assert(!feed->stop);
+	host->random = host->random * UINT64_C(6364136223846793005) +
+		       UINT64_C(1442695040888963407);
+	delay_us = backoff_next(&feed->backoff, host->random >> 16);
+	feed_set_state(feed, FEED_BACKOFF);
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_FEED_DOWN,
+		.feed = feed->conf->name,
+		.channel = feed->conf->channel },
+	    "%s %s; again in %" PRId64 " ms", feed->type->kind, feed->error,
+	    delay_us / 1000);
+	return delay_us;
 }
 
-static void
-feeds_on_stopped(void *arg)
+void
+feed_set_ended(struct feed *feed, enum feed_state state)
 {
-	struct feeds *feeds = arg;
-
-	es_loop_assert(feeds->host.net);
-	feeds_check_done(feeds);
+	assert(state == FEED_STOPPED || state == FEED_FINISHED);
+	feed_set_state(feed, state);
+	log_info("%s has %s feed=%s channel=%s", feed->type->kind,
+	    feed_states[state], feed->conf->name, feed->conf->channel);
+	feed->host->stopped(feed, feed->host->arg);
 }
 
-int
-feeds_start(const struct conf *conf, struct hub *hub, es_loop *net,
-    es_executor *sys, struct feeds **ret_feeds)
+void
+feed_get_stats(const struct feed *feed, struct feed_stats *ret)
 {
-	struct feeds *feeds;
-	size_t i;
+	const struct sink *sink = &feed->sink;
 
-	feeds = memory_zalloc(
-	    sizeof(*feeds) + conf->command_count * sizeof(feeds->commands[0]));
-	if (!feeds)
-		return -ENOMEM;
-	feeds->host = (struct command_host){
-		.hub = hub,
-		.net = net,
-		.sys = sys,
-		.limits = &conf->limits,
-		.random = feeds_random(),
-		.stopped = feeds_on_stopped,
-		.arg = feeds,
+	*ret = (struct feed_stats){
+		.name = feed->conf->name,
+		.kind = feed->type->kind,
+		.channel = feed->conf->channel,
+		.state = feed_states[feed->state],
+		.since_us = feed->since_us,
+		.messages = sink->messages,
+		.bytes = sink->bytes,
+		.restarts = feed->starts > 0 ? feed->starts - 1 : 0,
+		.lines_refused = sink->refused,
+		.over_rate = sink->over_rate,
+		.not_utf8 = sink->not_utf8,
+		.reads_cut = sink->reads_cut,
+		.last_error = sink_refusal(sink),
 	};
-	for (i = 0; i < conf->command_count; i++) {
-		if (command_new(&conf->commands[i], &feeds->host,
-			&feeds->commands[i]) < 0) {
-			feeds_free(feeds);
-			return -ENOMEM;
-		}
-		feeds->count++;
-	}
-	if (feeds->count > 0)
-		feeds_keep_the_dead();
-	for (i = 0; i < feeds->count; i++)
-		command_start(feeds->commands[i]);
-	*ret_feeds = feeds;
-	return 0;
-}
-
-void
-feeds_stop(struct feeds *feeds, void (*done)(void *arg), void *arg)
-{
-	size_t i;
-
-	assert(done);
-	assert(!feeds->done);
-	feeds->done = done;
-	feeds->done_arg = arg;
-	for (i = 0; i < feeds->count; i++)
-		command_stop(feeds->commands[i]);
-	feeds->stopping = true;
-	feeds_check_done(feeds); /* last: may free us */
-}
-
-void
-feeds_hurry(struct feeds *feeds)
-{
-	bool stopping = feeds->stopping;
-	size_t i;
-
-	assert(feeds->done);
-	/* Nobody may be done before all have been asked. */
-	feeds->stopping = false;
-	for (i = 0; i < feeds->count; i++)
-		command_hurry(feeds->commands[i]);
-	feeds->stopping = stopping;
-	feeds_check_done(feeds); /* last: may free us */
-}
-
-void
-feeds_free(struct feeds *feeds)
-{
-	size_t i;
-
-	if (!feeds)
-		return;
-	if (feeds->done_call) {
-		(void)es_call_cancel(feeds->done_call); /* or it is running */
-		es_call_unref(feeds->done_call);
-	}
-	for (i = 0; i < feeds->count; i++)
-		command_free(feeds->commands[i]);
-	memory_free(feeds);
-}
-
-void
-feeds_each(struct feeds *feeds,
-    void (*fn)(const struct feed_stats *stats, void *arg), void *arg)
-{
-	struct feed_stats stats;
-	size_t i;
-
-	for (i = 0; i < feeds->count; i++) {
-		command_get_stats(feeds->commands[i], &stats);
-		fn(&stats, arg);
-	}
+	if (!ret->last_error && feed->error[0])
+		ret->last_error = feed->error;
 }

@@ -20,7 +20,7 @@ void
 lines_init(struct lines *lines, size_t max)
 {
 	assert(max > 0);
-	*lines = (struct lines){ .max = max };
+	*lines = (struct lines){ .max = max, .end = '\n' };
 }
 
 void
@@ -130,7 +130,8 @@ lines_feed(
 
 	assert(data || len == 0);
 	while (p < end) {
-		const uint8_t *newline = memchr(p, '\n', (size_t)(end - p));
+		const uint8_t *newline =
+		    memchr(p, lines->end, (size_t)(end - p));
 
 		if (!newline) {
 			if (lines->skipping)

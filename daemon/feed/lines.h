@@ -2,7 +2,7 @@
 #define DAEMON_FEED_LINES_H
 
 /*
- * lines: a stream of bytes, taken apart at its newlines.
+ * lines: a stream of bytes, taken apart at its newlines (or NULs).
  *
  * Order    Lines come in the order of the bytes, each once, as soon as its end
  *          is there.
@@ -28,6 +28,7 @@
 struct lines {
 	struct buffer part; /* of a line that has not ended */
 	size_t max;
+	char end; /* of a line: '\n' unless set after lines_init() */
 	bool skipping; /* the rest of a line that was told, or lost */
 	uint64_t cut; /* lines longer than max */
 	uint64_t dropped_bytes; /* of those, and of the lost */

@@ -4,9 +4,6 @@
  * used up; the watch then comes back with the next iteration.
  *
  * - A pipe ends: a last line without a newline is a line.
- * - The hub refuses a line: dropped and counted.  The log hears of it when
- *   it begins and when it is over, a bounded number of times in a while, as a
- *   hub that is full refuses every other line.
  * - A line that is too long: lines.c.  The log hears of the first in a while.
  * - stderr is for the log, which is no place for a program's every word: a
  *   burst is shown, the rest is counted and told with the next shown line.
@@ -27,68 +24,14 @@
 #define OUTPUT_STDERR_BURST 20
 #define OUTPUT_SAY_AGAIN_US 10000000
 
-const char *
-output_refusal(const struct output *output)
-{
-	switch (-output->refusing) {
-	case 0:
-		return NULL;
-	case ENFILE:
-		return "channels_max is reached";
-	case ENOBUFS:
-		return "tapes_bytes_max is reached";
-	default:
-		return strerrordesc_np(-output->refusing);
-	}
-}
-
-/* The hub says something else than before. */
-static void
-output_tell_refusal(struct output *output, int code)
-{
-	uint64_t held;
-
-	assert(code <= 0);
-	assert(code != output->refusing);
-	output->refusing = code;
-	if (!limiter_allow(&output->refused_limiter, clock_now_us(), &held))
-		return;
-	if (code < 0)
-		log_warn("command's lines are not published: %s"
-			 " feed=%s channel=%s",
-		    output_refusal(output), output->conf->name,
-		    output->conf->channel);
-	else
-		log_info("command's lines are published again, %" PRIu64
-			 " were not feed=%s channel=%s",
-		    output->refused, output->conf->name, output->conf->channel);
-}
-
 static void
 output_publish(const uint8_t *line, size_t len, void *arg)
 {
 	struct output *output = arg;
-	bool text = utf8_valid(line, len);
-	const struct hub_message message = {
-		.kind = text ? MESSAGE_TEXT : MESSAGE_BINARY,
-		.payload = line,
-		.len = len,
-		.checked = text,
-	};
-	int64_t r;
-	int code;
 
-	r = hub_publish(output->hub, output->conf->channel, output->channel_len,
-	    HUB_INSIDE, &message, output->wall_us, NULL);
-	code = r < 0 ? (int)r : 0;
-	if (code == 0) {
-		output->messages++;
-		output->bytes += len;
-	} else {
-		output->refused++;
-	}
-	if (code != output->refusing)
-		output_tell_refusal(output, code);
+	es_loop_assert(output->net);
+	output->lines++;
+	sink_publish(output->sink, SINK_ANY, line, len);
 }
 
 static void
@@ -100,11 +43,11 @@ output_tell_cut(struct output *output)
 		return;
 	output->cut_told = output->out.lines.cut;
 	if (limiter_allow(&output->cut_limiter, clock_now_us(), &held))
-		log_warn("command's lines of more than %" PRId64
+		log_warn("command's lines of more than %zu"
 			 " bytes are cut off, %" PRIu64
 			 " so far feed=%s channel=%s",
-		    output->limits->message_bytes_max, output->out.lines.cut,
-		    output->conf->name, output->conf->channel);
+		    output->sink->message_bytes_max, output->out.lines.cut,
+		    output->conf->feed.name, output->conf->feed.channel);
 }
 
 /* The log takes care of control characters, this of what is no text. */
@@ -128,9 +71,17 @@ output_log(const uint8_t *line, size_t len, void *arg)
 	if (held > 0)
 		log_info("command said %" PRIu64
 			 " lines more, not shown feed=%s channel=%s",
-		    held, output->conf->name, output->conf->channel);
+		    held, output->conf->feed.name, output->conf->feed.channel);
 	log_info("command says: %.*s feed=%s channel=%s", (int)len, text,
-	    output->conf->name, output->conf->channel);
+	    output->conf->feed.name, output->conf->feed.channel);
+}
+
+/* Not watched while the sink asks for patience; looked at before a read. */
+static bool
+output_waits(struct output *output, struct output_pipe *pipe) LOOP_THREAD
+{
+	return pipe == &output->out && sink_wait(output->sink) &&
+	       es_watch_set(pipe->watch, 0) <= 0;
 }
 
 /*
@@ -138,16 +89,16 @@ output_log(const uint8_t *line, size_t len, void *arg)
  * has none that would pass.
  */
 static bool
-output_read(struct output *output, struct output_pipe *pipe, int64_t bytes_max)
+output_read(struct output *output, struct output_pipe *pipe,
+    int64_t bytes_max) LOOP_THREAD
 {
-	uint64_t before = output->messages + output->refused;
+	uint64_t before = output->lines;
 	uint8_t data[OUTPUT_READ_BYTES];
 	int64_t left = bytes_max;
 
 	assert(bytes_max > 0);
-	output->wall_us = clock_wall_us();
-	while (left > 0 && output->messages + output->refused - before <
-			       OUTPUT_MESSAGES_PER_ITERATION_MAX) {
+	while (left > 0 && !output_waits(output, pipe) &&
+	       output->lines - before < OUTPUT_MESSAGES_PER_ITERATION_MAX) {
 		size_t most =
 		    left < OUTPUT_READ_BYTES ? (size_t)left : OUTPUT_READ_BYTES;
 		ssize_t n = read(pipe->fd, data, most);
@@ -161,6 +112,8 @@ output_read(struct output *output, struct output_pipe *pipe, int64_t bytes_max)
 		lines_feed(&pipe->lines, data, (size_t)n, pipe->fn, output);
 		left -= n;
 	}
+	if (left <= 0 && pipe == &output->out)
+		output->sink->reads_cut++;
 	return true;
 }
 
@@ -173,7 +126,6 @@ output_close_pipe(struct output *output, struct output_pipe *pipe)
 	pipe->watch = NULL;
 	(void)close(pipe->fd); /* a reading end: nothing to lose */
 	pipe->fd = -1;
-	output->wall_us = clock_wall_us();
 	lines_end(&pipe->lines, pipe->fn, output);
 }
 
@@ -197,6 +149,19 @@ output_on_readable(int fd, unsigned what, void *arg)
 	output->ended(output->arg); /* last: may free us */
 }
 
+/* The sink takes messages again. */
+static void
+output_on_ready(void *arg)
+{
+	struct output *output = arg;
+
+	es_loop_assert(output->net);
+	if (!output->out.watch || es_watch_set(output->out.watch, ES_READ) == 0)
+		return;
+	output_close_pipe(output, &output->out); /* nobody would read it */
+	output->ended(output->arg); /* last: may free us */
+}
+
 static void
 output_init_pipe(
     struct output *output, struct output_pipe *pipe, size_t max, line_fn fn)
@@ -207,23 +172,25 @@ output_init_pipe(
 
 void
 output_init(struct output *output, const struct conf_command *conf,
-    const struct conf_limits *limits, struct hub *hub, es_loop *net)
+    const struct conf_limits *limits, struct sink *sink)
 {
 	*output = (struct output){
 		.conf = conf,
 		.limits = limits,
-		.hub = hub,
-		.net = net,
-		.channel_len = strlen(conf->channel),
+		.sink = sink,
+		.net = sink->net,
 	};
-	output_init_pipe(output, &output->out,
-	    (size_t)limits->message_bytes_max, output_publish);
+	sink->ready = output_on_ready;
+	sink->arg = output;
+	output_init_pipe(
+	    output, &output->out, sink->message_bytes_max, output_publish);
+	if (conf->framing == CONF_FRAMING_NULL)
+		output->out.lines.end = '\0';
 	output_init_pipe(
 	    output, &output->err, OUTPUT_STDERR_LINE_BYTES_MAX, output_log);
 	limiter_init(
 	    &output->err_limiter, OUTPUT_STDERR_BURST, OUTPUT_SAY_AGAIN_US);
 	limiter_init(&output->cut_limiter, 1, OUTPUT_SAY_AGAIN_US);
-	limiter_init(&output->refused_limiter, 2, OUTPUT_SAY_AGAIN_US);
 }
 
 void

@@ -6,7 +6,8 @@
  *
  * Life     init -> (open -> ended()* -> close)* -> fini.
  * Order    Lines are published in the order they were written.
- * Promise  One call reads at most limits.feed_read_bytes_max and publishes
+ * Promise  While the sink asks to wait stdout is not read; the program waits.
+ *          One call reads at most limits.feed_read_bytes_max and publishes
  *          OUTPUT_MESSAGES_PER_ITERATION_MAX messages and what one more read
  *          gives.  The log gets a bounded number of lines, whatever comes.
  * Memory   The beginning of one line each: limits.message_bytes_max, and
@@ -17,7 +18,7 @@
 #include "conf/conf.h"
 #include "daemon/feed/limiter.h"
 #include "daemon/feed/lines.h"
-#include "daemon/hub/hub.h"
+#include "daemon/feed/sink.h"
 #include "daemon/loop/loop.h"
 
 #include <stdbool.h>
@@ -38,22 +39,19 @@ struct output_pipe {
 struct output {
 	const struct conf_command *conf; /* names, for the log */
 	const struct conf_limits *limits;
-	struct hub *hub;
+	struct sink *sink;
 	es_loop *net;
 	void (*ended)(void *arg); /* one of the pipes has */
 	void *arg;
-	size_t channel_len;
 	struct output_pipe out, err;
-	struct limiter err_limiter, cut_limiter, refused_limiter;
-	int64_t wall_us; /* of what is being published */
-	int refusing; /* the hub's last word: -errno, or 0 */
-	uint64_t messages, bytes, refused; /* published; not published */
+	struct limiter err_limiter, cut_limiter;
+	uint64_t lines; /* of stdout */
 	uint64_t cut_told, stderr_lines;
 };
 
 /* ended and arg are to be set; all pointers are borrowed. */
 void output_init(struct output *output, const struct conf_command *conf,
-    const struct conf_limits *limits, struct hub *hub, es_loop *net);
+    const struct conf_limits *limits, struct sink *sink);
 void output_fini(struct output *output); /* closed */
 
 /*
@@ -64,9 +62,6 @@ int output_open(struct output *output, int out_fd, int err_fd) LOOP_THREAD;
 
 /* Who still writes is not heard any more; without a word to ended(). */
 void output_close(struct output *output); /* as es_watch_free() */
-
-/* Why the hub takes no line at present; NULL: it does, as far as we know. */
-const char *output_refusal(const struct output *output) ANY_THREAD;
 
 bool output_stdout_is_open(const struct output *output) ANY_THREAD;
 bool output_is_closed(const struct output *output) ANY_THREAD; /* both */

@@ -17,6 +17,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <string.h>
@@ -30,33 +31,95 @@
 #define RUNNING_ON_VALGRIND 0
 #endif
 
+#define SPAWN_LIMITS_MAX 96
+
+/* Everything is in one piece of memory with the struct. */
 struct spawn_request {
-	char **argv; /* NULL-terminated, in one piece with the strings */
+	char **argv, **environment; /* NULL-terminated */
+	char *directory; /* NULL: ours */
 };
+
+/*
+ * What sets the limits: they have to be there before the program runs its
+ * first instruction, and outlive its becoming another.
+ */
+static size_t
+spawn_limits(const struct conf_command *conf, char out[SPAWN_LIMITS_MAX])
+{
+	int len = 0;
+
+	out[0] = '\0';
+	if (conf->memory_max > 0)
+		len += snprintf(out + len, SPAWN_LIMITS_MAX - (size_t)len,
+		    "ulimit -v %" PRId64 " && ",
+		    (conf->memory_max + 1023) / 1024);
+	if (conf->cpu_max_us > 0)
+		len += snprintf(out + len, SPAWN_LIMITS_MAX - (size_t)len,
+		    "ulimit -t %" PRId64 " && ",
+		    (conf->cpu_max_us + 999999) / 1000000);
+	if (len > 0)
+		len += snprintf(
+		    out + len, SPAWN_LIMITS_MAX - (size_t)len, "exec \"$@\"");
+	assert(len < SPAWN_LIMITS_MAX);
+	return (size_t)len;
+}
+
+static size_t
+strings_bytes(char *const *items, size_t count)
+{
+	size_t bytes = 0, i;
+
+	for (i = 0; i < count; i++)
+		bytes += strlen(items[i]) + 1;
+	return bytes;
+}
+
+/* Copies count strings behind each other; where they end. */
+static char *
+strings_copy(char **to, char *text, char *const *items, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++) {
+		to[i] = text;
+		text = stpcpy(text, items[i]) + 1;
+	}
+	to[count] = NULL;
+	return text;
+}
 
 int
 spawn_request_new(
-    const struct conf_list *exec, struct spawn_request **ret_request)
+    const struct conf_command *conf, struct spawn_request **ret_request)
 {
-	size_t i, bytes = sizeof(struct spawn_request);
+	const struct conf_list *exec = &conf->exec, *env = &conf->environment;
+	char limits[SPAWN_LIMITS_MAX], sh[] = "/bin/sh", c[] = "-c";
+	char *before[] = { sh, c, limits, sh };
+	size_t shim = spawn_limits(conf, limits) > 0 ? 4 : 0, bytes;
 	struct spawn_request *request;
 	char *text;
 
 	if (exec->count == 0)
 		return -EINVAL;
-	bytes += (exec->count + 1) * sizeof(char *);
-	for (i = 0; i < exec->count; i++)
-		bytes += strlen(exec->items[i]) + 1;
+	bytes = sizeof(*request) +
+		(shim + exec->count + env->count + 2) * sizeof(char *) +
+		strings_bytes(before, shim) +
+		strings_bytes(exec->items, exec->count) +
+		strings_bytes(env->items, env->count) +
+		(conf->directory ? strlen(conf->directory) + 1 : 0);
 	request = memory_alloc(bytes);
 	if (!request)
 		return -ENOMEM;
 	request->argv = (char **)(request + 1);
-	text = (char *)(request->argv + exec->count + 1);
-	for (i = 0; i < exec->count; i++) {
-		request->argv[i] = text;
-		text = stpcpy(text, exec->items[i]) + 1;
-	}
-	request->argv[exec->count] = NULL;
+	request->environment = request->argv + shim + exec->count + 1;
+	text = (char *)(request->environment + env->count + 1);
+	text = strings_copy(request->argv, text, before, shim);
+	text =
+	    strings_copy(request->argv + shim, text, exec->items, exec->count);
+	text = strings_copy(request->environment, text, env->items, env->count);
+	request->directory = conf->directory ? text : NULL;
+	if (conf->directory)
+		text = stpcpy(text, conf->directory) + 1;
 	assert(text == (char *)request + bytes);
 	*ret_request = request;
 	return 0;
@@ -83,21 +146,38 @@ spawn_env_is_ours(const char *entry)
 	return false;
 }
 
+/* Is it set by one of the added ones? */
+static bool
+spawn_env_is_replaced(const char *entry, char *const *added)
+{
+	size_t len = strcspn(entry, "=");
+
+	for (; *added; added++)
+		if (strncmp(entry, *added, len) == 0 && (*added)[len] == '=')
+			return true;
+	return false;
+}
+
 /* NULL: no memory.  The strings stay where they are. */
 static char **
-spawn_env_new(void)
+spawn_env_new(char *const *added)
 {
-	size_t i, n = 0, count = 0;
+	size_t i, n = 0, count = 0, more = 0;
 	char **env;
 
 	while (environ && environ[count])
 		count++;
-	env = memory_alloc((count + 1) * sizeof(*env));
+	while (added[more])
+		more++;
+	env = memory_alloc((count + more + 1) * sizeof(*env));
 	if (!env)
 		return NULL;
 	for (i = 0; i < count; i++)
-		if (!spawn_env_is_ours(environ[i]))
+		if (!spawn_env_is_ours(environ[i]) &&
+		    !spawn_env_is_replaced(environ[i], added))
 			env[n++] = environ[i];
+	for (i = 0; i < more; i++)
+		env[n++] = added[i];
 	env[n] = NULL;
 	return env;
 }
@@ -146,7 +226,8 @@ err_close:
 }
 
 static int
-spawn_set_files(posix_spawn_file_actions_t *files, int out_fd, int err_fd)
+spawn_set_files(posix_spawn_file_actions_t *files, const char *directory,
+    int out_fd, int err_fd)
 {
 	int r;
 
@@ -164,6 +245,8 @@ spawn_set_files(posix_spawn_file_actions_t *files, int out_fd, int err_fd)
 	if (r == 0)
 		r = posix_spawn_file_actions_addclosefrom_np(
 		    files, STDERR_FILENO + 1);
+	if (r == 0 && directory)
+		r = posix_spawn_file_actions_addchdir_np(files, directory);
 	return r;
 }
 
@@ -189,7 +272,8 @@ spawn_set_attributes(posix_spawnattr_t *attributes)
 
 /* The pid, or -errno. */
 static pid_t
-spawn_run(char *const *argv, char *const *env, int out_fd, int err_fd)
+spawn_run(const struct spawn_request *request, char *const *env, int out_fd,
+    int err_fd)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
@@ -202,11 +286,12 @@ spawn_run(char *const *argv, char *const *env, int out_fd, int err_fd)
 	r = posix_spawnattr_init(&attributes);
 	if (r != 0)
 		goto err_files;
-	r = spawn_set_files(&files, out_fd, err_fd);
+	r = spawn_set_files(&files, request->directory, out_fd, err_fd);
 	if (r == 0)
 		r = spawn_set_attributes(&attributes);
 	if (r == 0)
-		r = posix_spawnp(&pid, argv[0], &files, &attributes, argv, env);
+		r = posix_spawnp(&pid, request->argv[0], &files, &attributes,
+		    request->argv, env);
 	(void)posix_spawnattr_destroy(&attributes); /* cannot fail */
 err_files:
 	(void)posix_spawn_file_actions_destroy(&files); /* cannot fail */
@@ -231,20 +316,20 @@ spawn_open_pidfd(struct process *process)
 }
 
 static int
-spawn_process(char *const *argv, struct process *process)
+spawn_process(const struct spawn_request *request, struct process *process)
 {
 	int out[2], err[2] = { -1, -1 }, r;
 	siginfo_t info;
 	char **env;
 
-	env = spawn_env_new();
+	env = spawn_env_new(request->environment);
 	if (!env)
 		return -ENOMEM;
 	r = spawn_pipe(out);
 	if (r == 0)
 		r = spawn_pipe(err);
 	if (r == 0) {
-		process->pid = spawn_run(argv, env, out[1], err[1]);
+		process->pid = spawn_run(request, env, out[1], err[1]);
 		r = process->pid < 0 ? process->pid : 0;
 	}
 	memory_free(env);
@@ -278,7 +363,7 @@ spawn_job(void *request, es_value *ret)
 	*process = (struct process){
 		.pid = -1, .pidfd = -1, .out_fd = -1, .err_fd = -1
 	};
-	r = spawn_process(req->argv, process);
+	r = spawn_process(req, process);
 	spawn_request_free(req);
 	if (r < 0) {
 		process_drop(process);
@@ -312,7 +397,8 @@ process_has_ended(const struct process *process)
 }
 
 int
-process_reap(struct process *process, char *ret_text, size_t size)
+process_reap(
+    struct process *process, char *ret_text, size_t size, bool *ret_failed)
 {
 	siginfo_t info = { .si_pid = 0 };
 	const char *name;
@@ -331,6 +417,8 @@ process_reap(struct process *process, char *ret_text, size_t size)
 		(void)snprintf(
 		    ret_text, size, "was ended by SIG%s", name ? name : "?");
 	}
+	if (ret_failed)
+		*ret_failed = info.si_code != CLD_EXITED || info.si_status != 0;
 	process->reaped = true;
 	return 0;
 }
@@ -369,7 +457,7 @@ process_drop(void *arg)
 	if (process->pid > 1 && !process->reaped) {
 		process_signal(process, SIGKILL);
 		/* If it is that quick. */
-		(void)process_reap(process, how, sizeof(how));
+		(void)process_reap(process, how, sizeof(how), NULL);
 	}
 	process_release(process);
 	memory_free(process);

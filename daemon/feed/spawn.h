@@ -31,8 +31,11 @@ struct process {
 	int out_fd, err_fd; /* what it writes; non-blocking; -1: closed */
 };
 
-/* Copies exec, program first; -EINVAL: there is none.  -ENOMEM. */
-int spawn_request_new(const struct conf_list *exec,
+/*
+ * Copies what it needs of conf.  With a limit on memory or time /bin/sh sets
+ * it and becomes the program.  -EINVAL: there is none.  -ENOMEM.
+ */
+int spawn_request_new(const struct conf_command *conf,
     struct spawn_request **ret_request) ANY_THREAD;
 void spawn_request_free(void *request) ANY_THREAD; /* an es_drop */
 
@@ -55,10 +58,11 @@ bool process_has_ended(const struct process *process) ANY_THREAD;
 
 /*
  * Takes the leader's status, and says in words how it ended ("ended with
- * status 1").  -EAGAIN: it lives.
+ * status 1").  *ret_failed, unless NULL: other than with status 0.
+ * -EAGAIN: it lives.
  */
-int process_reap(
-    struct process *process, char *ret_text, size_t size) ANY_THREAD;
+int process_reap(struct process *process, char *ret_text, size_t size,
+    bool *ret_failed) ANY_THREAD;
 
 /*
  * After reaping: is anybody left in the group?  Takes the statuses of those

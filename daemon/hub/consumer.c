@@ -57,6 +57,21 @@ channel_first_for(const struct channel *channel, const struct from *from,
 	return first;
 }
 
+void
+hub_set_interest(struct hub *hub, hub_interest_fn fn, void *arg)
+{
+	hub->interest = fn;
+	hub->interest_arg = arg;
+}
+
+static void
+tell_interest(struct hub *hub, const struct channel *channel, bool wanted)
+{
+	if (hub->interest)
+		hub->interest(channel->name, channel->name_len, wanted,
+		    hub->interest_arg);
+}
+
 int
 hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
     size_t len, enum view_kind view, const struct from *from, int64_t now_us,
@@ -88,6 +103,8 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 	rc = cursor_to(channel->tape, view, first, &consumer->cursor);
 	assert(rc == 0);
 	channel_add(channel, consumer);
+	if (channel->count == 1)
+		tell_interest(hub, channel, true);
 	if (cursor_at_end(channel->tape, &consumer->cursor))
 		channel_unpark(channel, consumer);
 	else
@@ -98,11 +115,12 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 void
 hub_unsubscribe(struct hub *hub, struct consumer *consumer)
 {
-	(void)hub; /* whose lists of waiting ones it leaves */
 	if (!consumer->channel)
 		return;
 	list_remove(&consumer->pending);
 	channel_remove(consumer->channel, consumer);
+	if (consumer->channel->count == 0)
+		tell_interest(hub, consumer->channel, false);
 	tape_close_view(consumer->channel->tape, consumer->view);
 	consumer->channel = NULL;
 }

@@ -60,6 +60,8 @@ struct hub {
 	struct list unbuilt; /* consumers whose view is to be built first */
 	struct list starved; /* there was no memory for that: at a tick again */
 	struct views *views;
+	hub_interest_fn interest; /* may be NULL */
+	void *interest_arg;
 	bool pending_first;
 	bool closing;
 	uint32_t tick_next;

@@ -9,6 +9,7 @@
  * Threads  Quiet, as the hub.
  */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,15 @@ int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
     struct hub_channel_stats *ret_stats);
 void hub_each_channel(struct hub *hub, int64_t now_us,
     void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
+/*
+ * fn hears when a channel has its first consumer, and when it has lost its
+ * last; one listener, NULL for none.  fn adds and removes none, and publishes
+ * nothing.
+ */
+typedef void (*hub_interest_fn)(
+    const char *channel, size_t len, bool wanted, void *arg);
+void hub_set_interest(struct hub *hub, hub_interest_fn fn, void *arg);
 
 /* Every consumer of a channel; fn adds and removes none. */
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,

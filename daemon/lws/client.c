@@ -365,6 +365,16 @@ client_close(struct client *client, uint16_t code, const char *reason)
 }
 
 void
+client_ping(struct client *client)
+{
+	es_loop_assert(client->outbound->loop);
+	if (client->state != OPEN)
+		return;
+	client->ping_wanted = true;
+	(void)lws_callback_on_writable(client->wsi); /* dead ones end anyway */
+}
+
+void
 client_pause(struct client *client)
 {
 	es_loop_assert(client->outbound->loop);

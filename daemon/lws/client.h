@@ -51,6 +51,7 @@ struct client_ops {
 	void (*on_error)(
 	    struct client *client, const struct client_error *error, void *arg);
 	void (*on_room)(struct client *client, void *arg); /* may be NULL */
+	void (*on_pong)(struct client *client, void *arg); /* likewise */
 };
 
 struct client_options {
@@ -93,6 +94,9 @@ int client_send(struct client *client, enum client_kind kind, const void *data,
  */
 void client_close(
     struct client *client, uint16_t code, const char *reason) LOOP_THREAD;
+
+/* A ping, soon; on_pong comes if the peer answers.  Two in a row are one. */
+void client_ping(struct client *client) LOOP_THREAD;
 
 /* After a pause up to one read's worth of messages may still come. */
 void client_pause(struct client *client) LOOP_THREAD;

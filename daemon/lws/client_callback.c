@@ -225,11 +225,26 @@ tell_room(struct client *client, struct lws *wsi)
 	return client_of(wsi);
 }
 
+/* Its payload is ASCII: the library compares PONGs with its text rules. */
+static int
+send_ping(struct client *client, struct lws *wsi)
+{
+	uint8_t data[LWS_PRE + 7];
+
+	if (!client->ping_wanted)
+		return 0;
+	client->ping_wanted = false;
+	memcpy(data + LWS_PRE, "earshot", 7);
+	return lws_write(wsi, data + LWS_PRE, 7, LWS_WRITE_PING) < 0 ? -1 : 0;
+}
+
 static int
 on_writable(struct client *client, struct lws *wsi)
 {
 	struct list *node;
 
+	if (client->state == OPEN && send_ping(client, wsi) < 0)
+		return -1;
 	while ((node = list_first(&client->queue)) != NULL) {
 		struct outgoing *outgoing =
 		    LIST_ENTRY(node, struct outgoing, node);
@@ -286,6 +301,10 @@ dispatch(struct client *client, struct lws *wsi,
 		return on_peer_close(client, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return on_writable(client, wsi);
+	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+		if (client->ops->on_pong != NULL)
+			client->ops->on_pong(client, client->arg);
+		return client_of(wsi) != NULL ? 0 : -1;
 	case LWS_CALLBACK_WSI_DESTROY:
 		client->wsi = NULL;
 		if (!client->opening) /* else client_open() sees to it */
@@ -315,6 +334,7 @@ client_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
+	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
 	case LWS_CALLBACK_WSI_DESTROY:
 		client = client_of(wsi);
 		if (client == NULL) /* freed: end it */

@@ -49,7 +49,7 @@ struct client {
 
 	struct list queue;
 	size_t queue_bytes, queue_bytes_max;
-	bool room_wanted, paused;
+	bool room_wanted, paused, ping_wanted;
 
 	es_usec close_timeout;
 	uint16_t close_code; /* 0: nobody closes yet */

@@ -17,16 +17,16 @@
 #include <string.h>
 
 static int
-trust_fault(const char *path, char text[static OUTBOUND_TEXT_MAX])
+trust_fault(
+    const char *path, const char *expected, char text[static OUTBOUND_TEXT_MAX])
 {
 	const unsigned long error = ERR_peek_error();
 	const char *reason = ERR_SYSTEM_ERROR(error)
 				 ? strerror(ERR_GET_REASON(error))
 				 : ERR_reason_error_string(error);
 
-	(void)snprintf(text, OUTBOUND_TEXT_MAX,
-	    "%s: %s, expected certificates in PEM", path,
-	    reason != NULL ? reason : "cannot be used");
+	(void)snprintf(text, OUTBOUND_TEXT_MAX, "%s: %s, expected %s", path,
+	    reason != NULL ? reason : "cannot be used", expected);
 	ERR_clear_error();
 	return -EINVAL;
 }
@@ -52,7 +52,22 @@ tls_new(const struct outbound_options *options,
 	if (options->ca_path != NULL &&
 	    SSL_CTX_load_verify_file(tls, options->ca_path) != 1) {
 		SSL_CTX_free(tls);
-		return trust_fault(options->ca_path, text);
+		return trust_fault(
+		    options->ca_path, "certificates in PEM", text);
+	}
+	if (options->certificate_path != NULL &&
+	    SSL_CTX_use_certificate_chain_file(
+		tls, options->certificate_path) != 1) {
+		SSL_CTX_free(tls);
+		return trust_fault(
+		    options->certificate_path, "a certificate in PEM", text);
+	}
+	if (options->key_path != NULL &&
+	    SSL_CTX_use_PrivateKey_file(
+		tls, options->key_path, SSL_FILETYPE_PEM) != 1) {
+		SSL_CTX_free(tls);
+		return trust_fault(options->key_path,
+		    "the key of the certificate in PEM", text);
 	}
 	*ret_tls = tls;
 	return 0;

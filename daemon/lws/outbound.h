@@ -21,6 +21,7 @@ struct outbound;
 
 struct outbound_options {
 	const char *ca_path; /* PEM: these and no others; NULL: the system's */
+	const char *certificate_path, *key_path; /* ours; NULL: none */
 	bool insecure; /* whoever answers is believed */
 };
 
@@ -33,7 +34,7 @@ struct outbound_peer {
 };
 
 /*
- * -EINVAL: ca_path cannot be used, the text says why.  -ENOMEM; -EIO: the
+ * -EINVAL: a path cannot be used, the text says why.  -ENOMEM; -EIO: the
  * library refuses.
  */
 int outbound_open(struct glue *glue, const struct outbound_options *options,

@@ -91,6 +91,9 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	(void)user;
 	if (conn == NULL) /* about the library itself */
 		return 0;
+	/* Asked of the context's first vhost about others' connections. */
+	if (reason == LWS_CALLBACK_OPENSSL_PERFORM_SERVER_CERT_VERIFICATION)
+		return 0;
 	glue_on_loop(conn->net->glue);
 	conn->wsi = wsi; /* callbacks come before glue_adopt() returns */
 	switch (reason) {
@@ -337,6 +340,12 @@ net_close(struct net *net)
 	memory_free(net->generations);
 	memory_free(net->listeners);
 	memory_free(net);
+}
+
+struct glue *
+net_glue(struct net *net)
+{
+	return net->glue;
 }
 
 struct hub *

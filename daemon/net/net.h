@@ -22,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct glue;
 struct net;
 
 /* Adds lines to /metrics (Prometheus text); -ENOMEM ends the answer. */
@@ -66,6 +67,7 @@ int net_listen(struct net *net, const struct net_socket *sockets, size_t count,
 void net_close(struct net *net) LOOP_THREAD;
 
 struct hub *net_hub(struct net *net);
+struct glue *net_glue(struct net *net); /* for outgoing connections */
 void net_add_metrics(struct net *net, net_metrics_fn fn, void *arg) LOOP_THREAD;
 
 /*

@@ -96,7 +96,7 @@ on_room(struct client *client, void *arg)
 }
 
 static const struct client_ops ops = { on_open, on_message, on_close, on_error,
-	on_room };
+	on_room, NULL };
 
 void
 client_test_begin(void *arg)

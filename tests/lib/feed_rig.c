@@ -124,11 +124,11 @@ rig_add(struct rig *rig, const char *channel, const char *script)
 	args[1] = strdup("-c");
 	args[2] = strdup(script);
 	*command = (struct conf_command){
-		.name = strdup(channel),
+		.feed = { .name = strdup(channel),
+		    .channel = strdup(channel),
+		    .backoff_min_us = 10000,
+		    .backoff_max_us = 40000 },
 		.exec = { .items = args, .count = 3 },
-		.channel = strdup(channel),
-		.backoff_min_us = 10000,
-		.backoff_max_us = 40000,
 		.stop_timeout_us = 60000000,
 	};
 	return n;
@@ -174,7 +174,7 @@ static void
 do_start(struct rig *rig)
 {
 	const struct from from = { .kind = FROM_LIVE };
-	const char *channel = rig->commands[0].channel;
+	const char *channel = rig->commands[0].feed.channel;
 	struct hub_answer answer;
 
 	es_loop_assert(rig->net);
@@ -184,8 +184,10 @@ do_start(struct rig *rig)
 				     clock_wall_us(), &answer),
 		    0);
 	memory_fail_nth(rig->fail_nth);
-	if (feeds_start(rig->conf, rig->hub, rig->net, rig->sys, &rig->feeds) <
-	    0)
+	if (feeds_start(rig->conf,
+		&(struct feeds_options){
+		    .hub = rig->hub, .net = rig->net, .sys = rig->sys },
+		&rig->feeds) < 0)
 		rig->feeds = NULL;
 }
 
@@ -202,7 +204,7 @@ take_stats(const struct feed_stats *stats, void *arg)
 	size_t n;
 
 	for (n = 0; n < rig->conf->command_count; n++) {
-		if (strcmp(stats->name, rig->commands[n].name) != 0)
+		if (strcmp(stats->name, rig->commands[n].feed.name) != 0)
 			continue;
 		rig->stats[n] = *stats;
 		rig->errors[n][0] = '\0';
@@ -321,8 +323,8 @@ rig_free(struct rig *rig)
 	reap_children();
 	hub_free(rig->hub);
 	for (i = 0; i < rig->conf->command_count; i++) {
-		free(rig->commands[i].name);
-		free(rig->commands[i].channel);
+		free(rig->commands[i].feed.name);
+		free(rig->commands[i].feed.channel);
 		for (j = 0; j < rig->commands[i].exec.count; j++)
 			free(rig->args[i][j]);
 	}

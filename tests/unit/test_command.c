@@ -64,7 +64,8 @@ rig_of(const char *script)
 static void
 wait_an_hour(struct conf_command *command)
 {
-	command->backoff_min_us = command->backoff_max_us = 3600000000;
+	command->feed.backoff_min_us = command->feed.backoff_max_us =
+	    3600000000;
 }
 
 static void

@@ -142,17 +142,17 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(ch[1].overrun, CONF_OVERRUN_LATEST);
 	assert_int_equal(ch[1].history_messages, 1000);
 	assert_int_equal(conf->command_count, 2);
-	assert_string_equal(c[0].name, "vmstat");
-	assert_int_equal(c[0].line, 32);
+	assert_string_equal(c[0].feed.name, "vmstat");
+	assert_int_equal(c[0].feed.line, 32);
 	assert_int_equal(c[0].exec.count, 3);
 	assert_string_equal(c[0].exec.items[2], "1 ");
 	assert_null(c[0].exec.items[3]);
-	assert_string_equal(c[0].channel, "vmstat");
-	assert_int_equal(c[0].backoff_min_us, 1000000);
+	assert_string_equal(c[0].feed.channel, "vmstat");
+	assert_int_equal(c[0].feed.backoff_min_us, 1000000);
 	assert_int_equal(c[0].stop_timeout_us, 0);
-	assert_string_equal(c[1].name, "");
-	assert_int_equal(c[1].backoff_min_us, 250000);
-	assert_int_equal(c[1].backoff_max_us, 30000000);
+	assert_string_equal(c[1].feed.name, "");
+	assert_int_equal(c[1].feed.backoff_min_us, 250000);
+	assert_int_equal(c[1].feed.backoff_max_us, 30000000);
 	assert_int_equal(c[1].stop_timeout_us, 5000000);
 	conf_free(conf);
 }

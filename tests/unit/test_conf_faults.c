@@ -63,7 +63,8 @@ all_faults_are_told_in_one_go(void **state)
 		     "level = loud\n",
 	    "f:1: key port before any section, expected [SECTION] above it\n"
 	    "f:2: unknown section [listner], expected one of [listener], "
-	    "[tls], [limits], [drain], [auth], [channel], [command], [log]\n"
+	    "[tls], [limits], [drain], [auth], [channel], [command], [file], "
+	    "[socket], [upstream], [state], [log]\n"
 	    "f:5: listen = localhost:80, expected ADDRESS:PORT with a numeric "
 	    "address, [IPV6]:PORT or unix:/PATH\n"
 	    "f:6: unknown key lisen in [listener], expected one of listen, "
@@ -189,7 +190,7 @@ what_stands_twice_in_a_file_is_a_fault(void **state)
 	check_section("[command c]\nexec = a\nchannel = x\n"
 		      "[command d]\nexec = b\nchannel = x\n",
 	    "f:6: [command d] fills channel x, which [command c] fills "
-	    "already, expected one command for a channel\n");
+	    "already, expected one feed for a channel\n");
 	check_section("[listener b]\nlisten = [0::1]:1\n",
 	    "f:3: [listener b] listens on [0::1]:1, which is taken by line 1, "
 	    "expected another address\n");

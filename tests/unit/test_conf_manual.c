@@ -135,9 +135,22 @@ the_demo_has_no_fault(void **state)
 	(void)state;
 	assert_int_equal(conf->listeners[0].port, 8080);
 	assert_string_equal(conf->listeners[0].host, "127.0.0.1");
-	assert_string_equal(conf->commands[0].channel, "vmstat");
+	assert_string_equal(conf->commands[0].feed.channel, "vmstat");
 	assert_string_equal(conf->commands[0].exec.items[0], "vmstat");
 	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
+	conf_free(conf);
+	free(text);
+}
+
+static void
+the_journal_s_example_has_no_fault(void **state)
+{
+	char *text = read_tree("conf/journal.conf");
+	struct conf *conf = told_nothing(text);
+
+	(void)state;
+	assert_string_equal(conf->commands[0].feed.channel, "journal");
+	assert_string_equal(conf->commands[0].exec.items[0], "journalctl");
 	conf_free(conf);
 	free(text);
 }
@@ -150,6 +163,7 @@ main(void)
 		cmocka_unit_test(every_key_of_every_section_is_there),
 		cmocka_unit_test(its_examples_have_no_fault),
 		cmocka_unit_test(the_demo_has_no_fault),
+		cmocka_unit_test(the_journal_s_example_has_no_fault),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -101,8 +101,8 @@ a_last_line_without_newline_is_a_message(void **state)
 
 	(void)state;
 	rig_add(rig, "c", "printf 'one\\ntwo'");
-	rig->commands[0].backoff_min_us = rig->commands[0].backoff_max_us =
-	    60000000;
+	rig->commands[0].feed.backoff_min_us =
+	    rig->commands[0].feed.backoff_max_us = 60000000;
 	rig_start(rig);
 	rig_wait(rig, heard_2);
 	rig_heard(rig, "T:one\nT:two\n");

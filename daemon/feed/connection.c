@@ -1,0 +1,422 @@
+/*
+ * connection: one connection of an upstream, as the loop sees it.
+ *
+ * The happy path: connection_open() -> on_open sends the first messages ->
+ * on_message publishes -> on_close tells the task.
+ *
+ * - Text is known to be UTF-8 when it arrives; a message that is too long, or
+ *   text that is none, has closed the connection (1009, 1007) before.
+ * - The sink asks for patience, or a handler does: the socket is not read, and
+ *   the peer's TCP window closes.
+ * - A mirror that says what no earshot.v1 server says: closed with 1002.
+ */
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/feed/upstream_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ORIGIN_BYTES_MAX 320
+#define MIRROR_BYTES_PER_BYTE 6 /* of text, at most: \u0000 */
+#define MIRROR_OVERHEAD_BYTES 1024
+
+static const struct feed_hooks *
+hooks_of(const struct upstream *upstream)
+{
+	static const struct feed_hooks none;
+	const struct feed_hooks *hooks = upstream->feed.host->options.hooks;
+
+	return hooks ? hooks : &none;
+}
+
+static void *
+hooks_arg(const struct upstream *upstream)
+{
+	return upstream->feed.host->options.arg;
+}
+
+static const char *
+name_of(const struct upstream *upstream)
+{
+	return upstream->feed.conf->name;
+}
+
+static const char *
+remote_channel(const struct upstream *upstream)
+{
+	return upstream->conf->remote_channel ? upstream->conf->remote_channel
+					      : upstream->feed.conf->channel;
+}
+
+static void
+notice(const struct upstream *upstream, const char *state)
+{
+	const struct feeds_options *options = &upstream->feed.host->options;
+
+	if (options->notice)
+		options->notice(upstream->feed.conf->channel, name_of(upstream),
+		    state, options->arg);
+}
+
+/* We end it: say why, for the log and the metrics; the first counts. */
+static void
+fall(struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD
+{
+	if (!upstream->fallen)
+		feed_set_error(&upstream->feed, "%s", why);
+	upstream->fallen = true;
+	client_close(upstream->client, code, why);
+}
+
+static void
+send_first(struct upstream *upstream) LOOP_THREAD
+{
+	const struct conf_list *sends = &upstream->conf->sends;
+	struct buffer text;
+	size_t i;
+	int r = 0;
+
+	for (i = 0; i < sends->count && r == 0; i++)
+		r = client_send(upstream->client, CLIENT_TEXT, sends->items[i],
+		    strlen(sends->items[i]));
+	if (upstream->conf->mirror) {
+		buffer_init(&text);
+		r = mirror_subscribe(
+		    &upstream->mirror, remote_channel(upstream), &text);
+		if (r == 0)
+			r = client_send(
+			    upstream->client, CLIENT_TEXT, text.data, text.len);
+		buffer_fini(&text);
+	}
+	if (r < 0)
+		fall(upstream, 1011,
+		    r == -EILSEQ ? "a first message is not UTF-8"
+				 : "no room for the first messages");
+}
+
+static void
+on_open(struct client *client, void *arg)
+{
+	struct upstream *upstream = arg;
+	struct feed *feed = &upstream->feed;
+	const bool again = feed->starts > 0;
+
+	es_loop_assert(feed->host->options.net);
+	assert(client == upstream->client || !upstream->client);
+	upstream->client = client;
+	feed->starts++;
+	upstream->opened = true;
+	upstream->opened_us = upstream->heard_us = upstream->message_us =
+	    clock_now_us();
+	feed_set_state(feed, FEED_RUNNING);
+	log_info("upstream is open url=%s feed=%s channel=%s", upstream->url,
+	    feed->conf->name, feed->conf->channel);
+	send_first(upstream);
+	if (hooks_of(upstream)->on_open)
+		hooks_of(upstream)->on_open(
+		    name_of(upstream), hooks_arg(upstream));
+	if (again)
+		notice(upstream, "reconnected");
+	connection_set_reading(upstream);
+	upstream_tell(upstream);
+}
+
+static void
+tell_gap(struct upstream *upstream)
+{
+	uint64_t held;
+
+	if (upstream->mirror.missing == upstream->gaps_told)
+		return;
+	upstream->gaps_told = upstream->mirror.missing;
+	if (limiter_allow(&upstream->gap_limiter, clock_now_us(), &held))
+		log_warn("upstream did not keep %" PRIu64
+			 " messages so far feed=%s channel=%s",
+		    upstream->mirror.missing, name_of(upstream),
+		    upstream->feed.conf->channel);
+}
+
+static void
+publish_mirrored(
+    struct upstream *upstream, const struct message *message) LOOP_THREAD
+{
+	static const enum sink_bytes kinds[] = {
+		[MESSAGE_TEXT] = SINK_TEXT,
+		[MESSAGE_JSON] = SINK_JSON,
+		[MESSAGE_BINARY] = SINK_BINARY,
+	};
+
+	if (message->len > upstream->feed.sink.message_bytes_max)
+		fall(upstream, 1009, "a mirrored message is too long");
+	else
+		sink_publish(&upstream->feed.sink, kinds[message->kind],
+		    message->payload, message->len);
+}
+
+static void
+take_mirrored(
+    struct upstream *upstream, const void *data, size_t len) LOOP_THREAD
+{
+	enum mirror_news news;
+	struct v1_event event;
+	int error = mirror_take(&upstream->mirror, data, len, &news, &event);
+
+	if (error == -EACCES) {
+		feed_set_error(&upstream->feed, "the other side refuses: %.*s",
+		    (int)event.text.len,
+		    event.text.text ? event.text.text : "");
+		upstream->fallen = true;
+		client_close(upstream->client, 1000, "refused");
+		return;
+	}
+	if (error < 0) {
+		fall(upstream, error == -ENOMEM ? 1011 : 1002,
+		    error == -ENOMEM ? "out of memory"
+				     : "the other side speaks no earshot.v1");
+		return;
+	}
+	tell_gap(upstream);
+	if (news == MIRROR_MESSAGE) {
+		publish_mirrored(upstream, &event.message);
+	} else if (news == MIRROR_NEW_EPOCH) {
+		log_warn("upstream has begun a new epoch feed=%s channel=%s",
+		    name_of(upstream), upstream->feed.conf->channel);
+		notice(upstream, "new_epoch");
+	} else if (news == MIRROR_CLOSING && event.retry_after_ms >= 0) {
+		upstream->retry_after_us = event.retry_after_ms * 1000 + 1;
+	}
+}
+
+static void
+on_message(struct client *client, enum client_kind kind, const void *data,
+    size_t len, void *arg)
+{
+	struct upstream *upstream = arg;
+	const struct feed_hooks *hooks = hooks_of(upstream);
+	const bool binary = kind == CLIENT_BINARY;
+
+	assert(client == upstream->client);
+	es_loop_assert(upstream->feed.host->options.net);
+	upstream->heard_us = upstream->message_us = clock_now_us();
+	if (upstream->conf->mirror)
+		take_mirrored(upstream, data, len);
+	else if (!hooks->on_message ||
+		 !hooks->on_message(
+		     name_of(upstream), binary, data, len, hooks_arg(upstream)))
+		sink_publish(&upstream->feed.sink,
+		    binary ? SINK_BINARY : SINK_TEXT, data, len);
+	if (!upstream->sink_waits && sink_wait(&upstream->feed.sink)) {
+		upstream->sink_waits = true;
+		connection_set_reading(upstream);
+	}
+}
+
+static void
+on_pong(struct client *client, void *arg)
+{
+	struct upstream *upstream = arg;
+
+	assert(client == upstream->client);
+	upstream->heard_us = clock_now_us();
+}
+
+static void
+on_close(struct client *client, uint16_t code, const char *reason,
+    size_t reason_len, void *arg)
+{
+	struct upstream *upstream = arg;
+
+	es_loop_assert(upstream->feed.host->options.net);
+	assert(client == upstream->client);
+	if (upstream->fallen)
+		; /* we know better than the peer why */
+	else if (code == 1006)
+		feed_set_error(&upstream->feed, "has lost its connection");
+	else
+		feed_set_error(&upstream->feed, "was closed with %u%s%.*s",
+		    code, reason_len > 0 ? ": " : "", (int)reason_len, reason);
+	if (hooks_of(upstream)->on_close)
+		hooks_of(upstream)->on_close(name_of(upstream), code, reason,
+		    reason_len, hooks_arg(upstream));
+	upstream->ended = true;
+	upstream_tell(upstream);
+}
+
+static void
+on_error(struct client *client, const struct client_error *error, void *arg)
+{
+	struct upstream *upstream = arg;
+
+	(void)client;
+	es_loop_assert(upstream->feed.host->options.net);
+	feed_set_error(&upstream->feed, "cannot connect to %s: %s",
+	    upstream->url, error->text);
+	if (hooks_of(upstream)->on_error)
+		hooks_of(upstream)->on_error(
+		    name_of(upstream), error->text, hooks_arg(upstream));
+	upstream->ended = upstream->refused = true;
+	upstream_tell(upstream);
+}
+
+static const struct client_ops client_ops = {
+	.on_open = on_open,
+	.on_message = on_message,
+	.on_pong = on_pong,
+	.on_close = on_close,
+	.on_error = on_error,
+};
+
+/* Whom we trust, once for all connections. */
+static int
+open_outbound(struct upstream *upstream) LOOP_THREAD
+{
+	const struct outbound_options options = {
+		.ca_path = upstream->conf->ca,
+		.certificate_path = upstream->conf->certificate,
+		.key_path = upstream->conf->key,
+	};
+	char text[OUTBOUND_TEXT_MAX] = "";
+	int error;
+
+	if (upstream->outbound)
+		return 0;
+	if (!upstream->feed.host->options.glue)
+		return -ENOSYS;
+	error = outbound_open(upstream->feed.host->options.glue, &options, text,
+	    &upstream->outbound);
+	if (error < 0)
+		feed_set_error(&upstream->feed, "cannot connect: %s",
+		    text[0] ? text : strerrordesc_np(-error));
+	return error;
+}
+
+static size_t
+message_bytes_max(const struct upstream *upstream)
+{
+	const size_t max = upstream->feed.sink.message_bytes_max;
+
+	return upstream->conf->mirror
+		   ? max * MIRROR_BYTES_PER_BYTE + MIRROR_OVERHEAD_BYTES
+		   : max;
+}
+
+int
+connection_open(void *arg, es_value *ret)
+{
+	struct upstream *upstream = arg;
+	const struct conf_upstream *conf = upstream->conf;
+	const char *headers[CONF_ARGS_MAX + 2] = { NULL };
+	char origin[ORIGIN_BYTES_MAX];
+	struct client_options options = {
+		.peer = { .address = upstream->address,
+		    .port = upstream->peer.port,
+		    .host = upstream->peer.host,
+		    .tls = upstream->peer.tls },
+		.path = upstream->path,
+		.subprotocol =
+		    conf->mirror ? V1_SUBPROTOCOL : conf->subprotocol,
+		.headers = headers,
+		.message_bytes_max = message_bytes_max(upstream),
+		.queue_bytes_max = UPSTREAM_QUEUE_BYTES,
+		.connect_timeout = conf->connect_timeout_us,
+		.close_timeout = UPSTREAM_CLOSE_US,
+	};
+	size_t n = 0;
+	int error;
+
+	(void)ret;
+	if (upstream->orphan)
+		return -ECANCELED;
+	es_loop_assert(upstream->feed.host->options.net);
+	assert(!upstream->client);
+	for (n = 0; n < conf->headers.count; n++)
+		headers[n] = conf->headers.items[n];
+	if (conf->origin) {
+		(void)snprintf(
+		    origin, sizeof(origin), "Origin: %s", conf->origin);
+		headers[n] = origin;
+	}
+	error = open_outbound(upstream);
+	if (error < 0)
+		return error;
+	error = client_open(upstream->outbound, &options, &client_ops, upstream,
+	    &upstream->client);
+	if (error < 0)
+		feed_set_error(&upstream->feed, "cannot connect to %s: %s",
+		    upstream->url, strerrordesc_np(-error));
+	return error;
+}
+
+void
+connection_set_reading(struct upstream *upstream)
+{
+	const bool pause = upstream->sink_waits || upstream->asked_to_rest;
+
+	if (!upstream->client || upstream->ended)
+		return;
+	if (pause) {
+		client_pause(upstream->client);
+	} else if (upstream->paused) {
+		/* What it said meanwhile is read only now. */
+		upstream->heard_us = upstream->message_us = clock_now_us();
+		upstream->pinged_us = 0;
+		client_resume(upstream->client);
+	}
+	upstream->paused = pause;
+}
+
+int
+connection_ping(void *arg, es_value *ret)
+{
+	struct upstream *upstream = arg;
+
+	(void)ret;
+	if (upstream->orphan)
+		return -ECANCELED;
+	es_loop_assert(upstream->feed.host->options.net);
+	if (upstream->client)
+		client_ping(upstream->client);
+	return 0;
+}
+
+int
+connection_close(void *arg, es_value *ret)
+{
+	struct upstream *upstream = arg;
+
+	(void)ret;
+	if (upstream->orphan)
+		return -ECANCELED;
+	es_loop_assert(upstream->feed.host->options.net);
+	if (upstream->client)
+		client_close(upstream->client, 1001, "going away");
+	return 0;
+}
+
+int
+connection_drop(void *arg, es_value *ret)
+{
+	struct upstream *upstream = arg;
+
+	(void)ret;
+	if (upstream->orphan)
+		return -ECANCELED;
+	es_loop_assert(upstream->feed.host->options.net);
+	client_free(upstream->client);
+	upstream->client = NULL;
+	return 0;
+}
+
+void
+connection_free(struct upstream *upstream)
+{
+	client_free(upstream->client);
+	upstream->client = NULL;
+	outbound_close(upstream->outbound);
+	upstream->outbound = NULL;
+}

@@ -1,0 +1,100 @@
+#ifndef DAEMON_FEED_FEED_INTERNAL_H
+#define DAEMON_FEED_FEED_INTERNAL_H
+
+/*
+ * feed_internal: what all kinds of feeds have, and what the set calls them by.
+ *
+ * Life     type->new -> start -> (wanted, get_stats)* -> stop ->
+ *          feed_set_stopped() -> free.  hurry after stop; free at any time.
+ * Order    A feed that says it is stopped is freed by a later call, never from
+ *          inside.
+ * Threads  LOOP_THREAD of host->options.net.
+ */
+
+#include "daemon/feed/backoff.h"
+#include "daemon/feed/feed.h"
+#include "daemon/feed/sink.h"
+
+#define FEED_ERROR_BYTES_MAX 160
+
+struct feed;
+
+enum feed_state {
+	FEED_STARTING,
+	FEED_RUNNING,
+	FEED_WAITING,
+	FEED_BACKOFF,
+	FEED_STOPPING,
+	FEED_STOPPED,
+	FEED_FINISHED /* by itself, and not to be started again */
+};
+
+/* What all feeds share; lives longer than they do. */
+struct feed_host {
+	struct feeds_options options;
+	uint64_t random; /* state of the generator behind the back-offs */
+	/* A feed has become stopped, or finished. */
+	void (*stopped)(struct feed *feed, void *arg);
+	void *arg;
+};
+
+struct feed_type {
+	const char *kind;
+	/* conf is a struct conf_command, ... of the kind; -ENOMEM. */
+	int (*new)(const struct conf_feed *conf, struct conf *owner,
+	    struct feed_host *host, struct feed **ret_feed);
+	void (*start)(struct feed *feed);
+	void (*stop)(struct feed *feed);
+	void (*hurry)(struct feed *feed); /* may be NULL */
+	void (*wanted)(struct feed *feed, bool wanted); /* may be NULL */
+	void (*free)(struct feed *feed); /* ends in feed_fini() */
+	void (*get_stats)(const struct feed *feed, struct feed_stats *ret);
+};
+
+struct feed {
+	const struct feed_type *type;
+	struct feed_host *host;
+	struct conf *owner; /* a reference: conf lives in it */
+	const struct conf_feed *conf;
+	struct list node; /* in feeds.c */
+	bool begun, retiring; /* likewise */
+
+	enum feed_state state;
+	int64_t since_us;
+	bool stop, hurry; /* asked for */
+	uint64_t starts;
+	struct backoff backoff;
+	struct sink sink;
+	char error[FEED_ERROR_BYTES_MAX]; /* the last; "" */
+};
+
+extern const struct feed_type command_type, file_type, socket_type,
+    upstream_type;
+
+/* upstream.c: as feeds_send() and feeds_pause(). */
+int upstream_send(
+    struct feed *feed, bool binary, const void *data, size_t len) LOOP_THREAD;
+void upstream_pause(struct feed *feed, bool pause) LOOP_THREAD;
+
+/* The feed is zeroed memory; a reference on owner is taken. */
+void feed_init(struct feed *feed, const struct feed_type *type,
+    const struct conf_feed *conf, struct conf *owner, struct feed_host *host);
+void feed_fini(struct feed *feed);
+
+void feed_set_state(struct feed *feed, enum feed_state state) LOOP_THREAD;
+void feed_set_error(struct feed *feed, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/*
+ * What was tried has failed, error says how: BACKOFF, logged; how long it is
+ * to last.
+ */
+int64_t feed_back_off(struct feed *feed) LOOP_THREAD;
+
+/* It is over: state is FEED_STOPPED or FEED_FINISHED. */
+void feed_set_ended(struct feed *feed, enum feed_state state) LOOP_THREAD;
+
+/* The part of the stats that all have. */
+void feed_get_stats(const struct feed *feed, struct feed_stats *ret);
+
+#endif

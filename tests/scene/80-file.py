@@ -1,0 +1,220 @@
+#!/usr/bin/python3
+# sanitizer: yes
+"""[file NAME]: followed by its name, through rotation, truncation, restarts.
+"""
+import os
+import sys
+import tempfile
+import pathlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import scene
+
+
+def folder():
+    return pathlib.Path(tempfile.mkdtemp(dir=scene.TMP))
+
+
+def file_feed(path, more="", state=None):
+    text = f"[file log]\npath = {path}\nchannel = log\n{more}\n"
+    return text + (f"[state]\ndirectory = {state}\n" if state else "")
+
+
+def state_is(daemon, name, feed="log"):
+    scene.wait_until(
+        lambda: any(f'feed="{feed}"' in sample and f'state="{name}"' in sample
+                    for sample in daemon.metrics()
+                    if sample.startswith("feed_up{")), f"state {name}")
+
+
+def texts(consumer, count):
+    return [consumer.read_text() for _ in range(count)]
+
+
+def append(path, data):
+    with open(path, "ab") as file:
+        file.write(data)
+
+
+def scene_lines_as_they_come():
+    path = folder() / "log"
+    path.write_text("old\nolder")
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        append(path, b" and new\none\ntw")
+        scene.equal(texts(consumer, 2), [" and new", "one"],
+                    "from the end on, line by line")
+        append(path, b"o\n\xff\n")
+        scene.equal(consumer.read_text(), "two", "a line in two pieces")
+        scene.equal(consumer.read_message(), (scene.BINARY, b"\xff"),
+                    "a line that is not UTF-8")
+
+
+def scene_begins_at_the_start_and_with_nuls():
+    path = folder() / "log"
+    path.write_bytes(b"a\nb\0c\0")
+    with scene.Daemon(file_feed(
+            path, "begin = start\nframing = null")) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(texts(consumer, 2), ["a\nb", "c"], "framing = null")
+
+
+def scene_missing_then_there():
+    path = folder() / "log"
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "waiting")
+        consumer = daemon.ws("log")
+        path.write_text("first\n")
+        scene.equal(consumer.read_text(), "first",
+                    "what appears is read from its start")
+        state_is(daemon, "running")
+        path.unlink()
+        state_is(daemon, "waiting")
+        path.write_text("again\n")
+        scene.equal(consumer.read_text(), "again", "and so is the next one")
+
+
+def scene_folders_and_pipes():
+    path = folder()
+    with scene.Daemon(file_feed(path, "backoff_max = 100ms\n"
+                                "backoff_min = 10ms")) as daemon:
+        daemon.wait_log("file cannot be read: Is a directory")
+        path.rmdir()
+        os.mkfifo(path)
+        daemon.wait_log("file cannot be read: it is no regular file")
+        path.unlink()
+        path.write_text("now\n")
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(consumer.read_text(), "now", "a file at last")
+
+
+def scene_truncated():
+    path = folder() / "log"
+    path.write_text("")
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        append(path, b"before\nhalf")
+        scene.equal(consumer.read_text(), "before", "before")
+        daemon.wait_metric("feed_messages_total", 1, feed="log")
+        os.truncate(path, 0)
+        scene.equal(consumer.read_text(), "half",
+                    "the line that will have no end")
+        append(path, b"after\n")
+        scene.equal(consumer.read_text(), "after", "copytruncate")
+        # As long as before, and other bytes: only a look tells.
+        with open(path, "r+b") as file:
+            file.write(b"AFTER\nmore\n")
+        scene.equal(texts(consumer, 2), ["AFTER", "more"],
+                    "rewritten in place")
+
+
+def scene_rotated_ten_times_while_written():
+    path = folder() / "log"
+    path.write_text("")
+    lines = [f"line {i} " + "x" * (i % 300) for i in range(50000)]
+    with scene.Daemon(file_feed(path)
+                      + "[channel **]\nhistory_messages = 100000\n") as daemon:
+        state_is(daemon, "running")
+        url = f"ws://127.0.0.1:{daemon.port}/ws/log"
+        readers = [scene.Client(kind, url, len(lines))
+                   for kind in ("ws", "websockets", "websocket-client")]
+        daemon.wait_metric('channel_consumers{channel="log"}', 3)
+        file = open(path, "ab", buffering=0)
+        for i, line in enumerate(lines):
+            file.write(line.encode() + b"\n")
+            if i % 5000 == 2500:
+                rotation = i // 5000
+                os.rename(path, f"{path}.{rotation}")
+                # Who writes goes on with the old one for a while.
+                file.write(b"")
+                new = open(path, "ab", buffering=0)
+                if rotation % 2:
+                    daemon.wait_metric(
+                        "feed_messages_total", i // 2, feed="log")
+                file.close()
+                file = new
+        file.close()
+        wanted = scene.digest(line.encode() for line in lines)
+        for reader in readers:
+            scene.equal(reader.result(30)["sha256"], wanted,
+                        f"50000 lines through 10 rotations by {reader.kind}")
+
+
+def scene_the_place_is_kept():
+    home = folder()
+    path, state = home / "log", home / "state"
+    state.mkdir()
+    path.write_text("never\n")
+    conf = file_feed(path, state=state)
+    with scene.Daemon(conf) as daemon:
+        state_is(daemon, "running")
+        append(path, b"1\n2\nhal")
+        daemon.wait_metric("feed_messages_total", 2, feed="log")
+    append(path, b"f\n3\n")
+    with scene.Daemon(conf) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(texts(consumer, 2), ["half", "3"],
+                    "what was written meanwhile, and nothing twice")
+    append(path, b"4\n")
+    os.rename(path, f"{path}.1")
+    path.write_text("5\n")
+    with scene.Daemon(conf) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(texts(consumer, 2), ["4", "5"], "rotated meanwhile")
+    path.write_text("other\n")
+    with scene.Daemon(conf, env={"STATE_DIRECTORY": "/nowhere"}) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(consumer.read_text(), "other", "another file by that name")
+    with scene.Daemon(file_feed(path), env={
+            "STATE_DIRECTORY": f"{state}:/nowhere"}) as daemon:
+        state_is(daemon, "running")
+        append(path, b"last\n")
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(consumer.read_text(), "last", "STATE_DIRECTORY's place")
+
+
+def scene_a_place_that_cannot_be_kept():
+    path = folder() / "log"
+    path.write_text("")
+    with scene.Daemon(file_feed(path, state="/nowhere/at/all")) as daemon:
+        state_is(daemon, "running")
+        append(path, b"1\n")
+        daemon.wait_log("file's place cannot be kept: No such file")
+        consumer = daemon.ws("log", "?from=oldest")
+        append(path, b"2\n")
+        scene.equal(texts(consumer, 2), ["1", "2"], "and it goes on")
+        scene.equal(daemon.log_count("cannot be kept"), 1, "told once")
+
+
+def scene_limits():
+    path = folder() / "log"
+    path.write_text("")
+    more = "message_bytes_max = 10\nnot_utf8 = replace\n"
+    with scene.Daemon(file_feed(path, more)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        append(path, b"0123456789\n0123456789abc\n\xffab\n")
+        scene.equal(texts(consumer, 3),
+                    ["0123456789", "0123456789", "\ufffdab"],
+                    "cut off, replaced")
+        scene.equal(daemon.metric("feed_lines_cut_total", feed="log"), 1,
+                    "counted")
+    with scene.Daemon(file_feed(path, "not_utf8 = reject\nmax_rate = 100\n"
+                                "over_rate = drop")) as daemon:
+        state_is(daemon, "running")
+        append(path, b"\xff\n" + b"x\n" * 5000)
+        daemon.wait_metric("feed_over_rate_total", 4000, feed="log")
+        scene.equal(daemon.metric("feed_not_utf8_total", feed="log"), 1,
+                    "rejected")
+    with scene.Daemon(file_feed(path, "max_rate = 1000")) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        append(path, b"".join(b"%d\n" % i for i in range(500)))
+        got = texts(consumer, 500)
+        scene.equal(got, [str(i) for i in range(500)],
+                    "above max_rate: later, and all of it")
+
+
+scene.play(globals())

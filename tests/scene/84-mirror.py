@@ -1,0 +1,223 @@
+#!/usr/bin/python3
+# limit: 180
+"""mirror = yes: another earshot's channel, through cuts and restarts.
+
+CUTS is how many connections are cut (20).
+"""
+import json
+import os
+import select
+import socket
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import scene
+
+CUTS = int(os.environ.get("CUTS", "20"))
+QUICK = "backoff_min = 2ms\nbackoff_max = 20ms\n"
+
+
+def mirror(port, more=QUICK, channel="copy", remote="ticks"):
+    return (f"[upstream m]\nurl = ws://127.0.0.1:{port}/ws\nmirror = yes\n"
+            f"channel = {channel}\nremote_channel = {remote}\n{more}\n")
+
+
+class Cutter:
+    """A port in front of another, whose connections can be cut."""
+
+    def __init__(self, port):
+        self.target = port
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.pairs = []
+        self.total = 0
+        threading.Thread(target=self.run, daemon=True).start()
+
+    def run(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
+                server = socket.create_connection(("127.0.0.1", self.target))
+            except OSError:
+                client.close()
+                continue
+            self.total += 1
+            pair = (client, server)
+            self.pairs.append(pair)
+            threading.Thread(target=self.pump, args=pair, daemon=True).start()
+
+    def pump(self, client, server):
+        try:
+            while True:
+                for sock in select.select([client, server], [], [])[0]:
+                    data = sock.recv(1000)  # small: cuts fall anywhere
+                    if not data:
+                        raise OSError
+                    (server if sock is client else client).sendall(data)
+        except (OSError, ValueError):
+            client.close()
+            server.close()
+
+    def cut(self):
+        pairs, self.pairs = self.pairs, []
+        for client, server in pairs:
+            for sock in client, server:
+                try:
+                    sock.shutdown(socket.SHUT_RDWR)
+                except OSError:
+                    pass
+
+    def close(self):
+        self.listener.close()
+        self.cut()
+
+
+def scene_twenty_cuts():
+    big = "[channel **]\nhistory_messages = 1000000\nhistory_bytes = 64M\n"
+    with scene.Daemon(big) as source:
+        cutter = Cutter(source.port)
+        with scene.Daemon(mirror(cutter.port) + big) as daemon:
+            consumer = daemon.ws("copy", "?from=oldest")
+            sent = 0
+            for cut in range(CUTS):
+                lines = "\n".join(f"m{sent + i}" for i in range(500))
+                source.publish("ticks", lines, arguments="?split=lines")
+                sent += 500
+                daemon.wait_metric("feed_messages_total",
+                                   sent - 250 - cut, feed="m")
+                cutter.cut()
+            got = [consumer.read_text() for _ in range(sent)]
+            scene.equal(got, [f"m{i}" for i in range(sent)],
+                        f"{sent} messages through {cutter.total} connections: "
+                        "0 lost, 0 twice")
+            scene.check(cutter.total > CUTS // 2, "it was cut")
+            scene.equal(daemon.metric("feed_messages_total", feed="m"), sent,
+                        "counted")
+        cutter.close()
+
+
+def scene_every_kind_of_message():
+    with scene.Daemon() as source:
+        source.publish("ticks", "tëxt\n\u0000\"")
+        source.publish("ticks", '{"a": 1.10}', kind="application/json")
+        source.publish("ticks", b"\xff\x00", kind="application/octet-stream")
+        source.publish("ticks", "x" * 1048576)
+        source.publish("ticks", b"\x01" * 1048576)
+        with scene.Daemon(mirror(source.port)) as daemon:
+            consumer = daemon.ws("copy", "?from=oldest")
+            for wanted in ((scene.TEXT, "tëxt\n\u0000\"".encode()),
+                           (scene.TEXT, b'{"a": 1.10}'),
+                           (scene.BINARY, b"\xff\x00"),
+                           (scene.TEXT, b"x" * 1048576),
+                           (None, b"\x01" * 1048576)):
+                got = consumer.read_message()
+                scene.equal(got[1], wanted[1], f"{wanted[1][:20]!r}")
+                scene.check(wanted[0] in (None, got[0]), "its kind")
+            history = scene.json_of(daemon.http(
+                "GET", "/channels/copy/messages?limit=2&from=oldest"))
+            scene.equal(history["messages"][1]["data"], {"a": 1.1},
+                        "JSON stays JSON")
+
+
+def v1(daemon, channel):
+    client = scene.WebSocket(daemon.port, "/ws", headers={
+        "Sec-WebSocket-Protocol": "earshot.v1"})
+    client.send_text(json.dumps({"id": 1, "subscribe": {
+        "channel": channel, "from": "oldest"}}))
+    return client
+
+
+def scene_a_new_epoch_is_told_on():
+    first = scene.Daemon()
+    port = first.port
+    conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
+    with first:
+        first.publish("ticks", "1")
+        daemon = scene.Daemon(mirror(port))
+        client = v1(daemon, "copy")
+        raw = daemon.ws("copy", "?from=oldest")
+        scene.equal(raw.read_text(), "1", "the first epoch")
+    with daemon:
+        daemon.wait_log("feed=m.*again in|again in.*feed=m|"
+                        "upstream.*again in")
+        with scene.Daemon(conf) as second:
+            second.publish("ticks", "one")
+            second.publish("ticks", "two")
+            scene.equal([raw.read_text(), raw.read_text()], ["one", "two"],
+                        "the second one, from its start")
+            daemon.wait_log("upstream has begun a new epoch")
+            seen = []
+            while not any("new_epoch" in text for text in seen):
+                seen.append(client.read_text())
+            scene.check(any('"reconnected"' in text for text in seen),
+                        "reconnected")
+            scene.check(True, seen[-1])
+            second.publish("ticks", "three")
+            scene.equal(raw.read_text(), "three", "and it goes on")
+
+
+def scene_what_was_not_kept():
+    short = "[channel **]\nhistory_messages = 5\nhistory_bytes = 16K\n" \
+        "buffer_bytes = 64K\n"
+    with scene.Daemon(short) as source:
+        cutter = Cutter(source.port)
+        with scene.Daemon(mirror(cutter.port)) as daemon:
+            consumer = daemon.ws("copy")
+            source.publish("ticks", "first")
+            scene.equal(consumer.read_text(), "first", "first")
+            listener, cutter.target = cutter.target, 1
+            cutter.cut()
+            source.publish("ticks", "\n".join(
+                "y" * 1000 for _ in range(1000)), arguments="?split=lines")
+            source.publish("ticks", "last")
+            cutter.target = listener
+            daemon.wait_log("upstream did not keep [0-9]+ messages")
+            while consumer.read_text() != "last":
+                pass
+            scene.check(True, "told, and it goes on")
+        cutter.close()
+
+
+def scene_not_an_earshot():
+    import upstreams
+
+    async def rubbish(sock, _path):
+        await sock.send("rubbish")
+        await upstreams.stay(sock)
+    with upstreams.Server(rubbish, subprotocols=["earshot.v1"]) as server, \
+            upstreams.Server(upstreams.stay) as plain:
+        for port, what in ((server.port, "speaks no earshot.v1"),
+                           (plain.port, "does not speak the subprotocol")):
+            with scene.Daemon(mirror(port)) as daemon:
+                daemon.wait_log(what, count=2)
+                scene.check(True, what)
+
+
+def scene_demand():
+    """A command whose channel nobody listens to."""
+    conf = "[command c]\nexec = sh -c 'echo here; exec sleep 1000'\n" \
+        "channel = c\nstart = demand\nstop_timeout = 1s\n"
+    with scene.Daemon(conf) as daemon:
+        def state():
+            return next(s.partition('state="')[2].partition('"')[0]
+                        for s in daemon.metrics() if s.startswith("feed_up"))
+        scene.equal(state(), "waiting", "nobody listens")
+        for turn in range(3):
+            consumer = daemon.ws("c")
+            scene.equal(consumer.read_text(), "here", "the first consumer")
+            second = daemon.ws("c")
+            consumer.close()
+            daemon.wait_metric("channel_consumers", 1, channel="c")
+            scene.equal(state(), "running", "while there is one")
+            second.close()
+            if turn == 1:  # come back while it ends
+                continue
+            scene.wait_until(lambda: state() == "waiting", "the last is gone")
+        scene.check(daemon.log_count("again in") == 0, "no back-off")
+
+
+scene.play(globals())
