@@ -53,9 +53,11 @@ SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
 HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
+PLUGINS = $(patsubst %.c,$(B)/%.so,$(wildcard tests/plugins/*.c))
+
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
-TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(HOOKED)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(HOOKED) $(PLUGINS)
 
 all: $(LIBRARY) $(PROGRAMS)
 
@@ -124,6 +126,13 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(REPLAY) $(LIBRARY)
 
 $(HELPERS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
 	$(Q)$(LINK) -lcmocka $(LIBS)
+
+# As plugins are built by others: nothing of the daemon is linked.
+PLUGIN_LIBS = $(if $(filter %/lookup.so,$@),-lsqlite3)
+$(PLUGINS): $(B)/%.so: %.c Makefile
+	@mkdir -p $(@D) && echo '  SO    $@'
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -MMD -MP -MF $(@:.so=.d) \
+	    $(LDFLAGS) -o $@ $< $(PLUGIN_LIBS)
 
 $(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
@@ -215,4 +224,4 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES))) $(PLUGINS:.so=.d)

@@ -154,6 +154,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->listeners);
 	memory_free(conf->channels);
 	memory_free(conf->commands);
+	handlers_fini(conf);
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
 	sections_free((struct conf_private *)conf);
@@ -367,6 +368,8 @@ check_sections(struct reader *reader)
 			check_listener(reader, section);
 		else if (section->kind == SECTION_COMMAND)
 			check_command(reader, section);
+		else if (section->kind == SECTION_HANDLER)
+			handler_check(reader, section);
 	}
 }
 

@@ -16,7 +16,7 @@
 #include "conf/value.h"
 
 #define CONF_DROPINS_MAX 256 /* files in earshot.conf.d */
-#define CONF_KEYS_MAX 64 /* rows of the table in keys.c */
+#define CONF_KEYS_MAX 160 /* rows of all tables of keys */
 #define CONF_FAULT_TEXT_MAX 2048 /* bytes of one fault, its file apart */
 
 /* section.c: sections and faults */
@@ -29,6 +29,7 @@ enum section_kind {
 	SECTION_AUTH,
 	SECTION_CHANNEL,
 	SECTION_COMMAND,
+	SECTION_HANDLER,
 	SECTION_LOG,
 	SECTION_KINDS,
 };
@@ -64,6 +65,7 @@ struct reader { /* one reading of one text, or one conf_finish() */
 	conf_fault_fn fault;
 	void *arg;
 	struct section *section; /* NULL: none, or one that was refused */
+	struct text word; /* the key as it is written */
 	bool before_sections;
 };
 
@@ -92,7 +94,15 @@ int listener_add(struct conf *conf, const char *name, int line);
 int conf_add_channel(struct conf *conf, const char *pattern);
 int command_add(struct conf *conf, const char *name, int line);
 
+/* handlers.c */
+
+int handler_add(struct conf *conf, const char *name, int line);
+void handlers_fini(struct conf *conf);
+void handler_check(struct reader *reader, const struct section *section);
+
 /* keys.c: the table of sections and keys */
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
 enum name_rule { NAME_NONE, NAME_OPTIONAL, NAME_PATTERN };
 

@@ -8,7 +8,7 @@
  * paragraph in earshot.conf.5.  A limit is a row in limits.h and a paragraph.
  */
 
-#include "conf/conf_internal.h"
+#include "conf/keys_internal.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "proto/channel.h"
@@ -18,8 +18,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-
 const struct section_type section_types[SECTION_KINDS] = {
 	[SECTION_LISTENER] = { "listener", NAME_OPTIONAL },
 	[SECTION_TLS] = { "tls", NAME_NONE },
@@ -28,19 +26,8 @@ const struct section_type section_types[SECTION_KINDS] = {
 	[SECTION_AUTH] = { "auth", NAME_NONE },
 	[SECTION_CHANNEL] = { "channel", NAME_PATTERN },
 	[SECTION_COMMAND] = { "command", NAME_OPTIONAL },
+	[SECTION_HANDLER] = { "handler", NAME_OPTIONAL },
 	[SECTION_LOG] = { "log", NAME_NONE },
-};
-
-enum key_flags { MANDATORY = 1, LIST = 2 };
-
-struct key {
-	enum section_kind section;
-	const char *name;
-	int (*set)(struct reader *reader, const struct key *key, void *field,
-	    struct text value);
-	size_t offset; /* of the field in what section_object() gives */
-	int64_t min, max;
-	unsigned flags;
 };
 
 /* Numbers: counts, sizes, times */
@@ -94,21 +81,21 @@ set_number(struct reader *reader, const struct key *key, void *field,
 	return 0;
 }
 
-static int
+int
 set_COUNT(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
 	return set_number(reader, key, field, value, &numbers[COUNT]);
 }
 
-static int
+int
 set_BYTES(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
 	return set_number(reader, key, field, value, &numbers[BYTES]);
 }
 
-static int
+int
 set_TIME(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
@@ -117,13 +104,7 @@ set_TIME(struct reader *reader, const struct key *key, void *field,
 
 /* Words */
 
-struct choice {
-	const char *word;
-	int value;
-};
-
-/* The value of the word, or -1 when it is none of the choices. */
-static int
+int
 choose(struct text word, const struct choice *choices, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -132,7 +113,7 @@ choose(struct text word, const struct choice *choices, size_t count)
 	return -1;
 }
 
-static void
+void
 fault_expected(struct reader *reader, const struct key *key, struct text value,
     const char *expected)
 {
@@ -140,7 +121,7 @@ fault_expected(struct reader *reader, const struct key *key, struct text value,
 	    quote(value).text, expected);
 }
 
-static int
+int
 set_yes_no(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
@@ -222,8 +203,7 @@ set_rights(struct reader *reader, const struct key *key, void *field,
 
 /* Strings */
 
-/* Puts a copy of value in *field, in place of what was there. */
-static int
+int
 replace_string(char **field, struct text value)
 {
 	char *copy = string_new(value);
@@ -235,7 +215,7 @@ replace_string(char **field, struct text value)
 	return 0;
 }
 
-static int
+int
 set_path(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
@@ -245,7 +225,7 @@ set_path(struct reader *reader, const struct key *key, void *field,
 	return 0;
 }
 
-static int
+int
 set_channel(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
@@ -361,7 +341,7 @@ split_exec(struct reader *reader, const struct key *key, struct text value,
 	}
 }
 
-static int
+int
 set_exec(struct reader *reader, const struct key *key, void *field,
     struct text value)
 {
@@ -393,10 +373,6 @@ set_exec(struct reader *reader, const struct key *key, void *field,
 
 /* The table */
 
-#define MINUTE (60 * LIMITS_S)
-#define HOUR (60 * MINUTE)
-#define DAY (24 * HOUR)
-#define GIB (1024 * LIMITS_MIB)
 #define FIELD(type, field) offsetof(struct type, field)
 
 /* clang-format off */
@@ -418,9 +394,9 @@ static const struct key keys[] = {
 	CONF_LIMITS(LIMIT_ROW)
 #undef LIMIT_ROW
 	{ SECTION_DRAIN, "timeout", set_TIME,
-	    FIELD(conf, drain_timeout_us), 0, HOUR, 0 },
+	    FIELD(conf, drain_timeout_us), 0, CONF_HOUR, 0 },
 	{ SECTION_DRAIN, "retry_spread", set_TIME,
-	    FIELD(conf, drain_retry_spread_us), 0, HOUR, 0 },
+	    FIELD(conf, drain_retry_spread_us), 0, CONF_HOUR, 0 },
 	{ SECTION_DRAIN, "close_rate", set_COUNT,
 	    FIELD(conf, drain_close_rate), 1, 1000000, 0 },
 	{ SECTION_AUTH, "anonymous", set_rights,
@@ -428,13 +404,13 @@ static const struct key keys[] = {
 	{ SECTION_CHANNEL, "history_messages", set_COUNT,
 	    FIELD(conf_channel, history_messages), 0, 1000000000, 0 },
 	{ SECTION_CHANNEL, "history_bytes", set_BYTES,
-	    FIELD(conf_channel, history_bytes), 0, 1024 * GIB, 0 },
+	    FIELD(conf_channel, history_bytes), 0, 1024 * CONF_GIB, 0 },
 	{ SECTION_CHANNEL, "history_age", set_TIME,
-	    FIELD(conf_channel, history_age_us), 0, 36500 * DAY, 0 },
+	    FIELD(conf_channel, history_age_us), 0, 36500 * CONF_DAY, 0 },
 	{ SECTION_CHANNEL, "buffer_bytes", set_BYTES,
-	    FIELD(conf_channel, buffer_bytes), 64 * LIMITS_KIB, GIB, 0 },
+	    FIELD(conf_channel, buffer_bytes), 64 * LIMITS_KIB, CONF_GIB, 0 },
 	{ SECTION_CHANNEL, "idle_expiry", set_TIME,
-	    FIELD(conf_channel, idle_expiry_us), 0, 36500 * DAY, 0 },
+	    FIELD(conf_channel, idle_expiry_us), 0, 36500 * CONF_DAY, 0 },
 	{ SECTION_CHANNEL, "overrun", set_overrun,
 	    FIELD(conf_channel, overrun), 0, 0, 0 },
 	{ SECTION_COMMAND, "exec", set_exec,
@@ -442,17 +418,24 @@ static const struct key keys[] = {
 	{ SECTION_COMMAND, "channel", set_channel,
 	    FIELD(conf_command, channel), 0, 0, MANDATORY },
 	{ SECTION_COMMAND, "backoff_min", set_TIME,
-	    FIELD(conf_command, backoff_min_us), LIMITS_MS, HOUR, 0 },
+	    FIELD(conf_command, backoff_min_us), LIMITS_MS, CONF_HOUR, 0 },
 	{ SECTION_COMMAND, "backoff_max", set_TIME,
-	    FIELD(conf_command, backoff_max_us), LIMITS_MS, DAY, 0 },
+	    FIELD(conf_command, backoff_max_us), LIMITS_MS, CONF_DAY, 0 },
 	{ SECTION_COMMAND, "stop_timeout", set_TIME,
-	    FIELD(conf_command, stop_timeout_us), 0, HOUR, 0 },
+	    FIELD(conf_command, stop_timeout_us), 0, CONF_HOUR, 0 },
 	{ SECTION_LOG, "level", set_level, FIELD(conf, log_level), 0, 0, 0 },
 };
 /* clang-format on */
 
-_Static_assert(
-    LENGTH(keys) <= CONF_KEYS_MAX, "a section remembers where each was given");
+/* The keys of this table, then those of handlers; NULL: there are less. */
+static const struct key *
+key_at(size_t index)
+{
+	if (index < LENGTH(keys))
+		return &keys[index];
+	index -= LENGTH(keys);
+	return index < handler_key_count ? &handler_keys[index] : NULL;
+}
 
 /* A fault lists what could have been meant; limits are the most there are. */
 #define KNOWN_MAX (CONF_FAULT_TEXT_MAX / 2)
@@ -460,30 +443,45 @@ _Static_assert(
 _Static_assert(0 CONF_LIMITS(NAME_BYTES) < KNOWN_MAX, "names of all limits");
 #undef NAME_BYTES
 
-/* The index of a key, or LENGTH(keys) if there is none. */
-static size_t
-find_key(enum section_kind section, struct text name)
+/* option.KEY stands for all that begin so. */
+static bool
+key_is(const struct key *key, struct text name)
 {
+	const size_t dot = strcspn(key->name, ".");
+
+	if (key->flags & PREFIX)
+		return name.len > dot + 1 &&
+		       memcmp(name.at, key->name, dot + 1) == 0;
+	return text_equals(name, key->name);
+}
+
+/* NULL: there is none. */
+static const struct key *
+find_key(enum section_kind section, struct text name, size_t *ret_index)
+{
+	const struct key *key;
 	size_t i;
 
-	for (i = 0; i < LENGTH(keys); i++)
-		if (keys[i].section == section &&
-		    text_equals(name, keys[i].name))
+	for (i = 0; (key = key_at(i)); i++)
+		if (key->section == section && key_is(key, name))
 			break;
-	return i;
+	assert(i < CONF_KEYS_MAX); /* a section remembers each */
+	*ret_index = i;
+	return key;
 }
 
 static void
 fault_unknown(struct reader *reader, struct text name)
 {
 	char known[KNOWN_MAX] = "";
+	const struct key *key;
 	size_t len = 0;
 
-	for (size_t i = 0; i < LENGTH(keys); i++) {
-		if (keys[i].section != reader->section->kind)
+	for (size_t i = 0; (key = key_at(i)); i++) {
+		if (key->section != reader->section->kind)
 			continue;
 		len += (size_t)snprintf(known + len, sizeof(known) - len,
-		    "%s%s", len > 0 ? ", " : "", keys[i].name);
+		    "%s%s", len > 0 ? ", " : "", key->name);
 		assert(len < sizeof(known));
 	}
 	reader_fault(reader, "unknown key %s in [%s], expected %s%s",
@@ -509,12 +507,12 @@ key_set(struct reader *reader, const struct item *item)
 			    quote(item->word).text);
 		return 0;
 	}
-	index = find_key(section->kind, item->word);
-	if (index == LENGTH(keys)) {
+	key = find_key(section->kind, item->word, &index);
+	if (!key) {
 		fault_unknown(reader, item->word);
 		return 0;
 	}
-	key = &keys[index];
+	reader->word = item->word;
 	given = &section->keys[index];
 	if (!(key->flags & LIST) && given->text == section->opened.text &&
 	    given->line >= section->opened.line)
@@ -530,10 +528,11 @@ key_set(struct reader *reader, const struct item *item)
 void
 keys_tell_missing(struct reader *reader, const struct section *section)
 {
-	for (size_t i = 0; i < LENGTH(keys); i++)
-		if (keys[i].section == section->kind &&
-		    keys[i].flags & MANDATORY && section->keys[i].line == 0)
+	const struct key *key;
+
+	for (size_t i = 0; (key = key_at(i)); i++)
+		if (key->section == section->kind && key->flags & MANDATORY &&
+		    section->keys[i].line == 0)
 			reader_fault(reader, "%s has no %s, expected %s = ...",
-			    quote_section(section).text, keys[i].name,
-			    keys[i].name);
+			    quote_section(section).text, key->name, key->name);
 }

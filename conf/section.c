@@ -106,6 +106,9 @@ section_object(struct conf_private *conf, const struct section *section)
 	case SECTION_COMMAND:
 		assert(section->index < conf->public.command_count);
 		return &conf->public.commands[section->index];
+	case SECTION_HANDLER:
+		assert(section->index < conf->public.handler_count);
+		return &conf->public.handlers[section->index];
 	default:
 		return &conf->public;
 	}
@@ -138,6 +141,9 @@ add_object(struct reader *reader, struct section *section)
 	case SECTION_COMMAND:
 		section->index = conf->command_count;
 		return command_add(conf, section->name, section->line);
+	case SECTION_HANDLER:
+		section->index = conf->handler_count;
+		return handler_add(conf, section->name, section->line);
 	default:
 		return 0;
 	}

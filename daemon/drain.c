@@ -5,8 +5,10 @@
  *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, deadline armed
  *   N  intake stops: listeners closed, /readyz 503, publishes refused
  *   N  feeds end; what they still write is published
+ *   N  handlers handle what was taken in, until none of them does anything
  *   N  every consumer gets all there is, then 1001, paced; its answer counts
- *   M  the last connection is gone: the main loop stops; main() shuts the
+ *   N  every on_close has run, every process of a handler has ended
+ *   M  all that is done: the main loop stops; main() shuts the
  *      executors down while the net loop still runs, then that, then itself
  *
  * What can go wrong:
@@ -42,10 +44,25 @@ on_drained(void *arg)
 	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
 	    result->delivered, result->forced, result->lost,
 	    result->messages_undelivered);
+	if (daemon->drain.callbacks_left > 0)
+		log_warn("%" PRIu64 " callbacks did not run, or did not end",
+		    daemon->drain.callbacks_left);
 	es_loop_stop(daemon->main_loop);
 }
 
 /* The result is read by the main loop after the call: handed over. */
+static void
+on_handlers_ended(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	daemon->drain.callbacks_left = handlers_left(daemon->handlers);
+	if (es_call_soon(daemon->main_loop, "drained", on_drained, daemon, NULL,
+		NULL) < 0)
+		es_loop_stop(daemon->main_loop);
+}
+
 static void
 on_net_drained(const struct net_drained *result, void *arg)
 {
@@ -53,9 +70,16 @@ on_net_drained(const struct net_drained *result, void *arg)
 
 	es_loop_assert(daemon->net_loop);
 	daemon->drain.result = *result;
-	if (es_call_soon(daemon->main_loop, "drained", on_drained, daemon, NULL,
-		NULL) < 0)
-		es_loop_stop(daemon->main_loop);
+	handlers_end(daemon->handlers, on_handlers_ended, daemon);
+}
+
+static void
+on_handlers_idle(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_drain(daemon->net, on_net_drained, daemon);
 }
 
 static void
@@ -64,7 +88,7 @@ on_feeds_ended(void *arg)
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
-	net_drain(daemon->net, on_net_drained, daemon);
+	handlers_await_idle(daemon->handlers, on_handlers_idle, daemon);
 }
 
 static void
@@ -74,6 +98,7 @@ begin_on_net(void *arg)
 
 	es_loop_assert(daemon->net_loop);
 	net_stop_intake(daemon->net);
+	handlers_stop_intake(daemon->handlers);
 	feeds_stop(daemon->feeds, on_feeds_ended, daemon);
 }
 
@@ -84,6 +109,7 @@ force_on_net(void *arg)
 
 	es_loop_assert(daemon->net_loop);
 	feeds_hurry(daemon->feeds);
+	handlers_hurry(daemon->handlers);
 	net_force(daemon->net);
 }
 
@@ -172,7 +198,10 @@ drain_on_signal(struct daemon *daemon)
 int
 drain_exit_code(const struct daemon *daemon)
 {
-	return daemon->drain.result.forced > 0 ? EXIT_FORCED : EXIT_SUCCESS;
+	return daemon->drain.result.forced > 0 ||
+		       daemon->drain.callbacks_left > 0
+		   ? EXIT_FORCED
+		   : EXIT_SUCCESS;
 }
 
 static void
