@@ -6,7 +6,7 @@
  *
  * Life      request_new -> spawn_job (or request_free) -> struct process ->
  *           signal*, exited -> reap, then release; or drop at any time.
- * Promise   The program has stdin from /dev/null, stdout and stderr into two
+ * Promise   The program has stdin from /dev/null, or from us, stdout and stderr into two
  *           pipes, no other descriptor of ours, every signal at its default
  *           and none blocked, and nothing of what systemd tells us alone
  *           (NOTIFY_SOCKET, LISTEN_*, WATCHDOG_*) in its environment.
@@ -29,11 +29,14 @@ struct process {
 	bool reaped;
 	int pidfd; /* readable when it has ended; -1: cannot be had here */
 	int out_fd, err_fd; /* what it writes; non-blocking; -1: closed */
+	int in_fd; /* what it reads, if it was asked for; likewise */
 };
 
 /* Copies exec, program first; -EINVAL: there is none.  -ENOMEM. */
 int spawn_request_new(const struct conf_list *exec,
     struct spawn_request **ret_request) ANY_THREAD;
+/* Its stdin will be a pipe from us. */
+void spawn_request_talk(struct spawn_request *request) ANY_THREAD;
 void spawn_request_free(void *request) ANY_THREAD; /* an es_drop */
 
 /*

@@ -237,7 +237,7 @@ do_send(struct request *request, es_future *f)
 	request->line = NULL; /* its bytes are the session's now */
 	if (sending != NULL)
 		sending->f = es_future_ref(f);
-	session_send(
+	(void)session_send(/* the future tells */
 	    session, request->kind, request->data, request->len, sending);
 }
 

@@ -421,7 +421,7 @@ session_refuse(struct session *session, uint16_t code, const char *reason)
 
 /* Sending */
 
-void
+int
 session_send(struct session *session, enum message_kind kind, const void *data,
     size_t len, struct sending *sending)
 {
@@ -442,14 +442,15 @@ session_send(struct session *session, enum message_kind kind, const void *data,
 	if (r >= 0) {
 		assert((uint64_t)r == framed);
 		update_pause(session);
-		return;
+		return 0;
 	}
 	session->sent -= framed;
 	atomic_fetch_sub(&line->bytes, (int64_t)framed);
-	if (sending == NULL)
-		return;
-	list_remove(&sending->node);
-	sending_settle(sending, (int)r);
+	if (sending != NULL) {
+		list_remove(&sending->node);
+		sending_settle(sending, (int)r);
+	}
+	return (int)r;
 }
 
 void

@@ -25,7 +25,8 @@ struct event {
 	int error; /* of EVENT_ERROR */
 	uint16_t code; /* of EVENT_CLOSE */
 	bool again; /* exec: a process died over it */
-	uint64_t seq; /* exec: its number; of an error, of what was lost */
+	uint64_t seq, lost; /* exec: its number; of an error: what was lost */
+	uint64_t end; /* exec: where its line ends in what was written */
 	struct es_position position; /* consumed */
 	int64_t time_us;
 	size_t len;
@@ -70,6 +71,8 @@ struct session {
 	/* exec */
 	struct worker *worker;
 	struct event *in_flight;
+	bool known; /* a process has had its open */
+	bool told; /* exec.c: its error is in the queue */
 
 	/* consume: the channel's name is open.channel */
 	uint64_t epoch;
@@ -105,7 +108,7 @@ int session_init(struct handler *handler, const struct es_open *open,
  * the kernel's or when this fails.  sending (may be NULL) is the session's,
  * and its future settles.
  */
-void session_send(struct session *session, enum message_kind kind,
+int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
 void sending_settle(struct sending *sending, int error); /* NULL: no-op */
 
