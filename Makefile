@@ -37,16 +37,22 @@ PACKAGE_LIBS = $(eval PACKAGE_LIBS := \
 	$(shell $(PKG_CONFIG) --libs $(PACKAGES)))$(PACKAGE_LIBS)
 
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DEARSHOT_VERSION='"$(VERSION)"' \
-	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(CFLAGS) $(SAN)
-LIBS = -Wl,--as-needed $(PACKAGE_LIBS) -lboost_context -lm -ldl
+	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(if $(UCONTEXT),\
+	-DES_UCONTEXT) $(CFLAGS) $(SAN)
+# The static archive: assembler only, where the shared one wants libstdc++.
+# UCONTEXT=1 does without, at forty times the price of a task's switch.
+BOOST = $(if $(UCONTEXT),,-l:libboost_context.a)
+LIBS = -Wl,--as-needed $(PACKAGE_LIBS) $(BOOST) -lm -ldl
 
 ROOMS = $(filter-out daemon/ctl/%,$(wildcard daemon/*/*.c)) \
 	$(wildcard proto/*.c conf/*.c systemd/*.c)
 UNITS = $(patsubst %.c,$(B)/%,$(wildcard tests/unit/test_*.c))
 FUZZERS = $(patsubst %.c,$(B)/%,$(wildcard tests/fuzz/fuzz_*.c))
-PROGRAM_SOURCES = $(shell grep -ls '^main\>' tests/lib/*.c tests/bench/*.c)
+PROGRAM_SOURCES = $(shell grep -ls '^main\>' tests/lib/*.c tests/bench/*.c \
+	tests/seeds/*.c)
 PARTS = $(filter-out $(PROGRAM_SOURCES),$(wildcard tests/$(1)/*.c))
 HELPERS = $(patsubst %.c,$(B)/%,$(filter tests/lib/%,$(PROGRAM_SOURCES)))
+SEEDS = $(patsubst %.c,$(B)/%,$(filter tests/seeds/%,$(PROGRAM_SOURCES)))
 HOOKED = $(B)/tests/lab/earshotd
 BENCHES = $(patsubst %.c,$(B)/%,$(filter tests/bench/%,$(PROGRAM_SOURCES)))
 SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
@@ -57,7 +63,8 @@ PLUGINS = $(patsubst %.c,$(B)/%.so,$(wildcard tests/plugins/*.c))
 
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
-TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(HOOKED) $(PLUGINS)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(SEEDS) $(HOOKED) \
+	$(PLUGINS)
 
 all: $(LIBRARY) $(PROGRAMS)
 
@@ -67,6 +74,8 @@ help:
 	@echo 'make                 build only; set-up alone: make deps'
 	@echo 'make check-asan      the same tests with ASan and UBSan;'
 	@echo '                     check-tsan, check-valgrind: likewise'
+	@echo 'make check-lab-long  the scenes under a real systemd, full counts'
+	@echo 'make check-rounds    short lives of a loop, ROUNDS (10000) of each'
 	@echo 'make fuzz            run each fuzzer FUZZ_SECONDS (60)'
 	@echo 'make bench           every tests/bench script; one: make bench-NAME'
 	@echo 'make lint format     the checks of tests/lint; clang-format'
@@ -79,6 +88,10 @@ deps:
 	@tests/setup/setup.sh build
 deps-%: deps
 	@tests/setup/setup.sh $*
+# Where a real systemd cannot be booted its scenes are skipped, and say why.
+deps-lab: deps
+	@tests/setup/setup.sh lab
+	@tests/lab/root.sh >/dev/null || [ $$? = 77 ]
 
 WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint deb,\
 	$(MAKECMDGOALS))
@@ -137,10 +150,19 @@ $(PLUGINS): $(B)/%.so: %.c Makefile
 $(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
-test: deps-test $(TESTED)
+$(SEEDS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,seeds)) $(LIBRARY)
+	$(Q)$(LINK) $(LIBS)
+
+test: deps-test deps-lab deps-deb $(TESTED)
 	@B=$(B) tests/run all
 check: deps-test $(TESTED)
 	@B=$(B) tests/run check
+# The scenes of the lab with their full counts.
+check-lab-long: deps-test deps-lab deps-deb $(TESTED)
+	@B=$(B) LAB_LONG=yes tests/run all scene/7
+# Start, stop, join, close of a loop, over and over.
+check-rounds: deps-test $(B)/tests/unit/test_rounds
+	@ROUNDS=$(or $(ROUNDS),10000) $(B)/tests/unit/test_rounds
 check-valgrind: deps-test deps-valgrind $(TESTED)
 	@B=$(B) tests/run valgrind
 
@@ -169,7 +191,7 @@ run-fuzzers: $(FUZZERS)
 # bench-NAME runs tests/bench/NAME.sh or .py: values on stdout, words on stderr.
 bench: $(patsubst tests/bench/%,bench-%,$(basename \
 	$(wildcard tests/bench/*.sh tests/bench/*.py)))
-bench-%: deps-bench all $(BENCHES)
+bench-%: deps-bench all $(BENCHES) $(SEEDS)
 	@B=$(B) $(wildcard tests/bench/$*.sh tests/bench/$*.py)
 
 LINT_FLAGS = $(filter-out $(CFLAGS) $(SAN),$(ALL_CFLAGS))
@@ -217,9 +239,10 @@ clean:
 	rm -rf $(B)/obj $(B)/tests $(LIBRARY) $(B)/earshotd $(B)/earshot \
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
-.PHONY: all help deps found run test check check-valgrind check-asan \
-	check-tsan check-sanitized fuzz run-fuzzers bench lint format install \
-	install-files uninstall deb clean
+.PHONY: all help deps deps-lab found run test check check-lab-long \
+	check-rounds check-valgrind check-asan check-tsan check-sanitized \
+	fuzz run-fuzzers bench lint format install install-files uninstall \
+	deb clean
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:

@@ -43,7 +43,8 @@ struct daemon {
 		bool stopping_due; /* STOPPING=1 is still to be told */
 		es_usec began;
 		uint64_t consumers; /* when it began; 0: not known yet */
-		es_call *deadline, *last_resort;
+		es_future *task, *step; /* step: settled on the net loop */
+		bool forced;
 		struct net_drained result;
 		uint64_t callbacks_left; /* that time was up for */
 	} drain;
@@ -58,7 +59,7 @@ void drain_on_signal(struct daemon *daemon);
 /* What the drain came to: the process' exit code, 0 or 3. */
 int drain_exit_code(const struct daemon *daemon);
 
-/* The main loop has ended: no timer of the drain comes any more. */
+/* The main loop has ended, and the drain's task with it. */
 void drain_fini(struct daemon *daemon);
 
 /* STOPPING=1; again later when the manager does not take it. */
@@ -67,6 +68,7 @@ void drain_tell(struct daemon *daemon);
 /* STATUS and watchdog, as long as the net loop answers.  -ENOMEM. */
 int heartbeat_start(struct daemon *daemon);
 void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
+void heartbeat_hasten(struct daemon *daemon); /* more often, from now on */
 void heartbeat_stop(struct daemon *daemon);
 
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */

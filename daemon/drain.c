@@ -1,21 +1,21 @@
 /*
- * drain: shutdown with delivery, from the first signal to the main loop's end.
+ * drain: shutdown with delivery, from the first signal to the main loop's end;
+ * one task on the main loop, its steps on the net loop.
  *
  * The happy path, M on the main loop and N on the net loop:
- *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, deadline armed
+ *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, the task begins
  *   N  intake stops: listeners closed, /readyz 503, publishes refused
  *   N  feeds end; what they still write is published
  *   N  handlers handle what was taken in, until none of them does anything
  *   N  every consumer gets all there is, then 1001, paced; its answer counts
- *   N  every on_close has run, every process of a handler has ended
- *   M  all that is done: the main loop stops; main() shuts the
+ *   M  the last connection is gone: the main loop stops; main() shuts the
  *      executors down while the net loop still runs, then that, then itself
  *
  * What can go wrong:
- * - the deadline comes, or a second signal: what is left is cut and counted,
- *   exit code 3;
- * - the net loop is stuck and answers nothing: LAST_RESORT_US after the
- *   deadline the process ends with 3, logged; nothing here waits for ever.
+ * - the deadline comes, or a second signal cancels the task: what is left is
+ *   cut and counted, exit code 3;
+ * - the net loop is stuck and answers nothing: LAST_RESORT_US after that the
+ *   process ends with 3, logged; nothing here waits for ever.
  */
 
 #include "daemon/base/events.h"
@@ -24,6 +24,7 @@
 #include "systemd/notify.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -32,49 +33,41 @@
 #define HURRY_AFTER_US ES_MS(200) /* equal signals merge: told by time */
 #define LAST_RESORT_US ES_S(3)
 
+/* The step under way is done; the task goes on. */
 static void
-on_drained(void *arg)
+on_step_done(void *arg)
 {
 	struct daemon *daemon = arg;
-	const struct net_drained *result = &daemon->drain.result;
-
-	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_DRAINED },
-	    "drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
-	    " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
-	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
-	    result->delivered, result->forced, result->lost,
-	    result->messages_undelivered);
-	if (daemon->drain.callbacks_left > 0)
-		log_warn("%" PRIu64 " callbacks did not run, or did not end",
-		    daemon->drain.callbacks_left);
-	es_loop_stop(daemon->main_loop);
-}
-
-/* The result is read by the main loop after the call: handed over. */
-static void
-on_handlers_ended(void *arg)
-{
-	struct daemon *daemon = arg;
+	es_future *step = daemon->drain.step; /* the task may set the next */
 
 	es_loop_assert(daemon->net_loop);
-	daemon->drain.callbacks_left = handlers_left(daemon->handlers);
-	if (es_call_soon(daemon->main_loop, "drained", on_drained, daemon, NULL,
-		NULL) < 0)
-		es_loop_stop(daemon->main_loop);
+	(void)es_future_set_result(step, ES_NOTHING); /* once */
+	es_future_unref(step);
 }
 
+/* The result is read by the main loop after the step: handed over. */
 static void
 on_net_drained(const struct net_drained *result, void *arg)
 {
 	struct daemon *daemon = arg;
 
-	es_loop_assert(daemon->net_loop);
 	daemon->drain.result = *result;
-	handlers_end(daemon->handlers, on_handlers_ended, daemon);
+	on_step_done(daemon);
 }
 
 static void
-on_handlers_idle(void *arg)
+end_feeds(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_stop_intake(daemon->net);
+	handlers_stop_intake(daemon->handlers);
+	feeds_stop(daemon->feeds, on_step_done, daemon);
+}
+
+static void
+end_consumers(void *arg)
 {
 	struct daemon *daemon = arg;
 
@@ -83,23 +76,30 @@ on_handlers_idle(void *arg)
 }
 
 static void
-on_feeds_ended(void *arg)
+await_handlers(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
-	handlers_await_idle(daemon->handlers, on_handlers_idle, daemon);
+	handlers_await_idle(daemon->handlers, on_step_done, daemon);
 }
 
 static void
-begin_on_net(void *arg)
+on_handlers_ended(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	daemon->drain.callbacks_left = handlers_left(daemon->handlers);
+	on_step_done(daemon);
+}
+
+static void
+end_handlers(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
-	net_stop_intake(daemon->net);
-	handlers_stop_intake(daemon->handlers);
-	feeds_stop(daemon->feeds, on_feeds_ended, daemon);
+	handlers_end(daemon->handlers, on_handlers_ended, daemon);
 }
 
 static void
@@ -114,28 +114,63 @@ force_on_net(void *arg)
 }
 
 static void
-force(struct daemon *daemon)
+force(struct daemon *daemon, const char *why)
 {
-	if (es_call_soon(daemon->net_loop, "drain force", force_on_net, daemon,
-		NULL, NULL) < 0)
-		es_loop_stop(daemon->main_loop);
-}
-
-static void
-on_deadline(void *arg)
-{
-	struct daemon *daemon = arg;
-
 	log_event(LOG_LEVEL_WARN,
 	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
-	    "drain timeout: what is left is cut");
-	force(daemon);
+	    "%s: what is left is cut", why);
+	daemon->drain.forced = true;
+	if (es_call_soon(daemon->net_loop, "drain force", force_on_net, daemon,
+		NULL, NULL) < 0)
+		log_error("drain: out of memory"); /* the last resort waits */
+}
+
+/* How long the steps still have together. */
+static es_usec
+left(const struct daemon *daemon)
+{
+	const es_usec until =
+	    daemon->drain.began + daemon->conf->drain_timeout_us;
+	const es_usec now = es_loop_time(daemon->main_loop);
+
+	if (daemon->drain.forced)
+		return LAST_RESORT_US;
+	return until > now ? until - now : 0;
+}
+
+/*
+ * Begins a step on the net loop and waits for its end; forces it when its time
+ * is up or the task is cancelled.  0, or what the last resort is for.
+ */
+static int
+run_step(struct daemon *daemon, const char *name, es_fn begin)
+{
+	int code;
+
+	daemon->drain.step = es_future_new(daemon->main_loop);
+	if (daemon->drain.step == NULL)
+		return -ENOMEM;
+	/* The net loop's own: we may be through before it is out of settling. */
+	(void)es_future_ref(daemon->drain.step);
+	code = es_call_soon(daemon->net_loop, name, begin, daemon, NULL, NULL);
+	if (code < 0)
+		return code;
+	code = es_await(daemon->drain.step, left(daemon));
+	if (!daemon->drain.forced &&
+	    (code == -ETIMEDOUT || code == -ECANCELED)) {
+		force(daemon,
+		    code == -ETIMEDOUT ? "drain timeout" : "second signal");
+		es_uncancel();
+		code = es_await(daemon->drain.step, LAST_RESORT_US);
+	}
+	if (code == 0) /* else the net loop may still settle it */
+		es_future_unref(daemon->drain.step);
+	return code;
 }
 
 static void
-on_last_resort(void *arg)
+last_resort(void)
 {
-	(void)arg;
 	log_event(LOG_LEVEL_ERROR,
 	    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
 	    "the net loop does not answer; ending without it");
@@ -144,16 +179,35 @@ on_last_resort(void *arg)
 }
 
 static void
-arm(struct daemon *daemon)
+tell_result(struct daemon *daemon)
 {
-	const es_usec timeout = daemon->conf->drain_timeout_us;
+	const struct net_drained *result = &daemon->drain.result;
 
-	if (es_call_later(daemon->main_loop, timeout, "drain timeout",
-		on_deadline, daemon, NULL, &daemon->drain.deadline) < 0 ||
-	    es_call_later(daemon->main_loop, timeout + LAST_RESORT_US,
-		"drain last resort", on_last_resort, daemon, NULL,
-		&daemon->drain.last_resort) < 0)
-		force(daemon); /* no memory for a deadline: no waiting */
+	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_DRAINED },
+	    "drained in %" PRId64 " ms: %" PRIu64 " delivered, %" PRIu64
+	    " cut, %" PRIu64 " lost, %" PRIu64 " messages undelivered",
+	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
+	    result->delivered, result->forced, result->lost,
+	    result->messages_undelivered);
+	if (daemon->drain.callbacks_left > 0)
+		log_warn("%" PRIu64 " callbacks did not run, or did not end",
+		    daemon->drain.callbacks_left);
+}
+
+static int
+drain_task(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+
+	(void)ret;
+	if (run_step(daemon, "drain feeds", end_feeds) < 0 ||
+	    run_step(daemon, "drain handlers", await_handlers) < 0 ||
+	    run_step(daemon, "drain consumers", end_consumers) < 0 ||
+	    run_step(daemon, "drain callbacks", end_handlers) < 0)
+		last_resort();
+	tell_result(daemon);
+	es_loop_stop(daemon->main_loop);
+	return 0;
 }
 
 /* The manager's own timeout is behind ours. */
@@ -179,19 +233,17 @@ drain_on_signal(struct daemon *daemon)
 		daemon->drain.running = true;
 		daemon->drain.began = now;
 		drain_tell(daemon);
+		heartbeat_hasten(daemon);
 		log_event(LOG_LEVEL_INFO,
 		    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
 		    "draining, at most %" PRId64 " s",
 		    daemon->conf->drain_timeout_us / ES_S(1));
-		arm(daemon);
-		if (es_call_soon(daemon->net_loop, "drain", begin_on_net,
-			daemon, NULL, NULL) < 0)
-			es_loop_stop(daemon->main_loop);
-	} else if (now - daemon->drain.began >= HURRY_AFTER_US) {
-		log_event(LOG_LEVEL_WARN,
-		    &(struct log_about){ .event = EVENT_DRAIN_FORCED },
-		    "second signal: what is left is cut");
-		force(daemon);
+		if (es_spawn(daemon->main_loop, "drain", drain_task, daemon,
+			NULL, &daemon->drain.task) < 0)
+			last_resort();
+	} else if (!daemon->drain.forced &&
+		   now - daemon->drain.began >= HURRY_AFTER_US) {
+		(void)es_future_cancel(daemon->drain.task); /* or it is done */
 	}
 }
 
@@ -204,19 +256,8 @@ drain_exit_code(const struct daemon *daemon)
 		   : EXIT_SUCCESS;
 }
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* too late is fine, it has run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 void
 drain_fini(struct daemon *daemon)
 {
-	cancel(&daemon->drain.deadline);
-	cancel(&daemon->drain.last_resort);
+	es_future_unref(daemon->drain.task);
 }

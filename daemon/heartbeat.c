@@ -174,7 +174,8 @@ on_answer(es_future *f, void *arg)
 		ask_net_loop(daemon);
 		return;
 	}
-	(void)notify_watchdog(); /* -EAGAIN: the next one comes soon */
+	if (watchdog > 0)
+		(void)notify_watchdog(); /* -EAGAIN: the next comes soon */
 }
 
 static void
@@ -265,6 +266,14 @@ heartbeat_ready(struct daemon *daemon)
 		log_warn("NOTIFY_SOCKET=%s: %s; the service manager is not "
 			 "told that we are ready, nor anything else",
 		    getenv("NOTIFY_SOCKET"), strerror(-told));
+}
+
+void
+heartbeat_hasten(struct daemon *daemon)
+{
+	heartbeat_stop(daemon);
+	if (heartbeat_start(daemon) < 0)
+		log_error("heartbeat stops: out of memory");
 }
 
 void

@@ -105,36 +105,52 @@ parse_arguments(int argc, char **argv)
 	return EXIT_CONFIGURATION + 1;
 }
 
-/* All are logged; the first is what the service manager shows. */
+struct faults {
+	char first[512]; /* what the service manager shows */
+	unsigned count;
+};
+
 static void
 on_fault(const char *text, void *arg)
 {
-	struct net_fault *first = arg;
+	struct faults *faults = arg;
 
+	log_error("%s", text);
+	if (faults->count++ == 0)
+		(void)snprintf(
+		    faults->first, sizeof(faults->first), "%s", text);
+}
+
+static void
+tell_faults(const struct faults *faults)
+{
+	if (arg_check || arg_limits)
+		return;
+	(void)notify_errno(EINVAL, "%s", faults->first);
+	if (journal_sink() == NULL)
+		return; /* the faults say it all to who reads them */
 	log_event(LOG_LEVEL_ERROR,
-	    &(struct log_about){ .event = EVENT_CONFIGURATION_FAULT }, "%s",
-	    text);
-	if (*first->text == '\0')
-		(void)snprintf(first->text, sizeof(first->text), "%s", text);
+	    &(struct log_about){ .event = EVENT_CONFIGURATION_FAULT },
+	    "not started: %u fault%s in the configuration", faults->count,
+	    faults->count == 1 ? "" : "s");
 }
 
 static struct conf *
 load(void)
 {
 	struct conf *conf = conf_new();
-	struct net_fault first = { .text = "" };
+	struct faults faults = { .count = 0 };
 	int files = -ENOMEM, whole = -ENOMEM;
 
 	if (conf != NULL)
-		files = conf_read_files(conf, arg_conf, on_fault, &first);
+		files = conf_read_files(conf, arg_conf, on_fault, &faults);
 	if (files >= 0)
-		whole = conf_finish(conf, on_fault, &first);
+		whole = conf_finish(conf, on_fault, &faults);
 	if (files == 0 && whole == 0)
 		return conf;
 	if (files < 0 || whole < 0)
-		on_fault("configuration: out of memory", &first);
-	if (!arg_check && !arg_limits)
-		(void)notify_errno(EINVAL, "%s", first.text);
+		on_fault("configuration: out of memory", &faults);
+	tell_faults(&faults);
 	conf_free(conf);
 	return NULL;
 }
@@ -482,6 +498,8 @@ main(int argc, char **argv)
 		conf_free(daemon.conf);
 		return EXIT_START;
 	}
+	/* The journal asks who we are at our first line: let it be early. */
+	log_info("earshotd " EARSHOT_VERSION);
 	daemon.fds_max = raise_descriptors(daemon.conf);
 	code = serve(&daemon);
 	listen_free(&daemon.passed);

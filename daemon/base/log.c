@@ -187,16 +187,23 @@ log_sink_line(
 	return false;
 }
 
-/* By ourselves: no writer, before the start and after the end. */
+/*
+ * By ourselves: no writer, before the start and after the end.  Then only
+ * events go to the sink: a process that ends at once may be gone before the
+ * journal asks which unit it was, and of stderr it knows.
+ */
 static void
-log_write_through(char *text, size_t n, enum log_shape shape)
+log_write_through(char *text, size_t n, enum log_shape shape, bool event)
 {
 	char line[LOG_RECORD_BYTES_MAX];
+	struct iovec fields[LOG_FIELDS_MAX];
 	ssize_t r;
 
 	if (shape == LOG_FIELDS) {
-		if (log_sink_line(text, n, line, &n))
+		if (event && log_sink_line(text, n, line, &n))
 			return;
+		if (!event && log_split(text, n, fields) >= 2)
+			n = log_unsplit(fields, line);
 		text = line;
 	}
 	r = write(STDERR_FILENO, text, n);
@@ -237,7 +244,8 @@ log_line(enum log_level level, const struct log_about *about, const char *fmt,
 	}
 	pthread_mutex_unlock(&log_state.lock);
 	if (through)
-		log_write_through(text, n, shape);
+		log_write_through(
+		    text, n, shape, about != NULL && about->event != NULL);
 	errno = saved;
 }
 

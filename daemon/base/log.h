@@ -38,7 +38,8 @@ struct iovec;
 
 /*
  * Takes one line, as "KEY=value" each; may wait.  Below 0: the line goes to
- * stderr.  Called by the writer, before the start by whoever logs.
+ * stderr.  Called by the writer; before the start by whoever logs an event,
+ * all other lines go to stderr then.
  */
 typedef int (*log_sink_fn)(const struct iovec *fields, int count);
 
@@ -77,7 +78,7 @@ struct log_about {
 	const char *conn, *feed, *channel, *peer;
 };
 
-/* "conn=... channel=... text", and fields of those names for the journal. */
+/* "text conn=... channel=...", and fields of those names for the journal. */
 void log_event(enum log_level level, const struct log_about *about,
     const char *fmt, ...) ANY_THREAD __attribute__((format(printf, 3, 4)));
 

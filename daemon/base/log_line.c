@@ -1,5 +1,5 @@
 /*
- * log_line: prefix, what the line is about, text, fields.
+ * log_line: prefix, text, what the line is about, fields.
  *
  * What a line is about stands in its text in every shape, because that is
  * what people read; as fields it stands there once more, for machines.
@@ -60,7 +60,7 @@ log_parts(const struct log_about *about, struct log_part parts[LOG_PARTS])
 	parts[3] = (struct log_part){ "peer", "EARSHOT_PEER", about->peer };
 }
 
-/* "conn=12.7 channel=ticks ", as far as there is any of it. */
+/* " conn=12.7 channel=ticks", as far as there is any of it. */
 static size_t
 log_put_about(char *out, size_t room, const struct log_about *about)
 {
@@ -71,7 +71,7 @@ log_put_about(char *out, size_t room, const struct log_about *about)
 	for (i = 0; i < LOG_PARTS; i++)
 		if (parts[i].value != NULL)
 			len += log_cut(snprintf(out + len, room - len,
-					   "%s=%.*s ", parts[i].word,
+					   " %s=%.*s", parts[i].word,
 					   LOG_VALUE_BYTES_MAX, parts[i].value),
 			    room - len);
 	return len;
@@ -80,10 +80,10 @@ log_put_about(char *out, size_t room, const struct log_about *about)
 static size_t
 log_put_field(char *out, const char *field, const char *value)
 {
-	const int n = snprintf(out, LOG_VALUE_BYTES_MAX + 32, "_%s=%.*s", field,
+	const int n = snprintf(out, LOG_VALUE_BYTES_MAX + 20, "_%s=%.*s", field,
 	    LOG_VALUE_BYTES_MAX, value);
 
-	assert(n > 0 && n < LOG_VALUE_BYTES_MAX + 32);
+	assert(n > 0 && n < LOG_VALUE_BYTES_MAX + 20);
 	(void)log_clean(out, (size_t)n);
 	out[0] = LOG_FIELD_END;
 	return (size_t)n;
@@ -112,16 +112,16 @@ log_line_put(char out[LOG_RECORD_BYTES_MAX], enum log_shape shape,
 {
 	const char *prefix = log_prefixes[shape][level];
 	const size_t start = strlen(prefix);
-	size_t len = 0;
+	size_t len;
 
-	_Static_assert(LOG_PARTS + 2 < LOG_FIELDS_MAX, "room in a record");
 	assert(shape != LOG_UNKNOWN);
 	memcpy(out, prefix, start);
+	len = log_cut(vsnprintf(out + start, LOG_LINE_BYTES_MAX, fmt, ap),
+	    LOG_LINE_BYTES_MAX);
+	len = log_clean(out + start, len);
 	if (about != NULL)
-		len = log_put_about(out + start, LOG_LINE_BYTES_MAX, about);
-	len += log_cut(
-	    vsnprintf(out + start + len, LOG_LINE_BYTES_MAX - len, fmt, ap),
-	    LOG_LINE_BYTES_MAX - len);
+		len += log_put_about(out + start + len,
+		    LOG_LINE_BYTES_MAX + LOG_ABOUT_BYTES_MAX - len, about);
 	len = start + log_clean(out + start, len);
 	if (about != NULL && shape == LOG_FIELDS)
 		len += log_put_fields(out + len, about);

@@ -6,9 +6,9 @@
  *
  * Shape    One line of text with its '\n', and no other control character than
  *          tabs, the terminal's colours and LOG_FIELD_END.
- *            LOG_PLAIN   LEVEL what it is about text
+ *            LOG_PLAIN   LEVEL text what it is about
  *            LOG_COLOUR  the same for a terminal
- *            LOG_PREFIX  <N>what it is about text
+ *            LOG_PREFIX  <N>text what it is about
  *            LOG_FIELDS  PRIORITY=N, MESSAGE=..., EARSHOT_CHANNEL=..., each but
  *                        the last ended by LOG_FIELD_END
  * Threads  Pure functions.
@@ -20,10 +20,13 @@
 #include <stddef.h>
 
 #define LOG_FIELD_END '\x1f'
-#define LOG_FIELDS_MAX 8
-#define LOG_VALUE_BYTES_MAX 192
+#define LOG_FIELDS_MAX 7
+#define LOG_VALUE_BYTES_MAX 160
+#define LOG_ABOUT_BYTES_MAX (4 * (LOG_VALUE_BYTES_MAX + 10))
 #define LOG_RECORD_BYTES_MAX                                                   \
-	(LOG_LINE_BYTES_MAX + LOG_FIELDS_MAX * (LOG_VALUE_BYTES_MAX + 32))
+	(LOG_LINE_BYTES_MAX + LOG_ABOUT_BYTES_MAX +                            \
+	    LOG_FIELDS_MAX * (LOG_VALUE_BYTES_MAX + 20))
+_Static_assert(LOG_FIELDS_MAX >= 7, "priority, text, id, four of about");
 
 enum log_shape { LOG_UNKNOWN, LOG_PLAIN, LOG_COLOUR, LOG_PREFIX, LOG_FIELDS };
 

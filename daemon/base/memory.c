@@ -16,8 +16,8 @@
 static _Atomic int64_t memory_countdown; /* 0: off */
 static atomic_bool memory_failed;
 
-static bool
-memory_fails(void)
+bool
+memory_fault(void)
 {
 	if (atomic_load_explicit(&memory_countdown, memory_order_relaxed) == 0)
 		return false;
@@ -30,7 +30,7 @@ memory_fails(void)
 void *
 memory_alloc(size_t n)
 {
-	if (memory_fails())
+	if (memory_fault())
 		return NULL;
 	return malloc(n ? n : 1);
 }
@@ -38,7 +38,7 @@ memory_alloc(size_t n)
 void *
 memory_zalloc(size_t n)
 {
-	if (memory_fails())
+	if (memory_fault())
 		return NULL;
 	return calloc(1, n ? n : 1);
 }
@@ -46,7 +46,7 @@ memory_zalloc(size_t n)
 void *
 memory_realloc(void *p, size_t n)
 {
-	if (memory_fails())
+	if (memory_fault())
 		return NULL;
 	return realloc(p, n ? n : 1);
 }

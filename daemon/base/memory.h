@@ -34,6 +34,12 @@ void memory_free(void *p) ANY_THREAD; /* NULL: no-op */
  */
 void memory_fail_nth(int64_t n) ANY_THREAD;
 
+/*
+ * Whether this allocation is the one that fails: for what is allocated by
+ * other means, pages for instance.  It is counted as one.
+ */
+bool memory_fault(void) ANY_THREAD;
+
 /* Whether the failure that memory_fail_nth() asked for has happened. */
 bool memory_fail_seen(void) ANY_THREAD;
 

@@ -28,6 +28,7 @@
 
 #include "daemon/feed/command.h"
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/feed/backoff.h"
@@ -174,9 +175,12 @@ command_wait(struct command *command)
 		       UINT64_C(1442695040888963407);
 	delay_us = backoff_next(&command->backoff, host->random >> 16);
 	command_set_state(command, COMMAND_BACKOFF);
-	log_warn("command %s; again in %" PRId64 " ms feed=%s channel=%s",
-	    command->error, delay_us / 1000, command->conf->name,
-	    command->conf->channel);
+	log_event(LOG_LEVEL_WARN,
+	    &(struct log_about){ .event = EVENT_FEED_DOWN,
+		.feed = command->conf->name,
+		.channel = command->conf->channel },
+	    "command %s; again in %" PRId64 " ms", command->error,
+	    delay_us / 1000);
 	if (command_arm(command, delay_us))
 		return;
 	log_error("command stays stopped: no memory feed=%s channel=%s",

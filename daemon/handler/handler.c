@@ -28,6 +28,7 @@
 
 #define TICK_US_MIN ES_MS(10)
 #define TICK_US_MAX ES_S(1)
+#define HURRY_US ES_MS(500) /* for the last on_close, when time is up */
 
 int
 handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
@@ -195,6 +196,16 @@ handlers_for_channel(struct handlers *handlers, const char *channel, size_t len)
 
 /* The end */
 
+static void
+cancel(es_call **call)
+{
+	if (*call == NULL)
+		return;
+	(void)es_call_cancel(*call); /* on its thread: it will not run */
+	es_call_unref(*call);
+	*call = NULL;
+}
+
 void
 handlers_stop_intake(struct handlers *handlers)
 {
@@ -211,6 +222,7 @@ on_waited(void *arg)
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->waiting.call);
 	handlers->waiting.call = NULL;
+	cancel(&handlers->waiting.grace);
 	handlers->waiting.done = NULL;
 	done(handlers->waiting.arg);
 }
@@ -244,7 +256,7 @@ on_quiet(es_future *f, void *arg)
 	handlers->waiting.quiet = NULL;
 	if (handlers->waiting.done == NULL)
 		return;
-	if (!is_idle(handlers) && !handlers->hurried) {
+	if (!is_idle(handlers)) {
 		handlers_check_waiting(handlers);
 		return;
 	}
@@ -263,7 +275,7 @@ handlers_check_waiting(struct handlers *handlers)
 	if (handlers->waiting.done == NULL || handlers->waiting.call != NULL ||
 	    handlers->waiting.quiet != NULL)
 		return;
-	if (handlers->hurried) {
+	if (handlers->hurried && !handlers->waiting.end) {
 		finish_waiting(handlers);
 		return;
 	}
@@ -284,12 +296,36 @@ handlers_check_waiting(struct handlers *handlers)
 }
 
 static void
+on_grace(void *arg)
+{
+	struct handlers *handlers = arg;
+
+	es_loop_assert(handlers->rooms.loop);
+	es_call_unref(handlers->waiting.grace);
+	handlers->waiting.grace = NULL;
+	if (handlers->waiting.done != NULL)
+		finish_waiting(handlers);
+}
+
+/* Time is up: the callbacks of the connections that were cut have a moment. */
+static void
+arm_grace(struct handlers *handlers)
+{
+	if (handlers->waiting.grace == NULL &&
+	    es_call_later(handlers->rooms.loop, HURRY_US, "handlers grace",
+		on_grace, handlers, NULL, &handlers->waiting.grace) < 0)
+		finish_waiting(handlers);
+}
+
+static void
 await(struct handlers *handlers, bool end, void (*done)(void *arg), void *arg)
 {
 	assert(handlers->waiting.done == NULL);
 	handlers->waiting.done = done;
 	handlers->waiting.arg = arg;
 	handlers->waiting.end = end;
+	if (end && handlers->hurried)
+		arm_grace(handlers);
 	handlers_check_waiting(handlers);
 }
 
@@ -317,7 +353,11 @@ handlers_hurry(struct handlers *handlers)
 	for (i = 0; i < handlers->count; i++)
 		if (handlers->items[i].exec != NULL)
 			exec_hurry(handlers->items[i].exec);
-	if (handlers->waiting.done != NULL)
+	if (handlers->waiting.done == NULL)
+		return;
+	if (handlers->waiting.end)
+		arm_grace(handlers);
+	else
 		finish_waiting(handlers);
 }
 
@@ -364,16 +404,6 @@ handlers_unload(struct handlers *handlers, es_usec timeout)
 }
 
 static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
-static void
 handler_fini(struct handler *handler)
 {
 	struct list *node;
@@ -398,6 +428,7 @@ handlers_free(struct handlers *handlers)
 		return;
 	cancel(&handlers->tick);
 	cancel(&handlers->waiting.call);
+	cancel(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
 		(void)es_future_remove_done_callback(
 		    handlers->waiting.quiet, on_quiet, handlers);

@@ -67,7 +67,7 @@ struct handlers {
 		void (*done)(void *arg);
 		void *arg;
 		bool end;
-		es_call *call;
+		es_call *call, *grace;
 		es_future *quiet;
 	} waiting;
 };

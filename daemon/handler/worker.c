@@ -282,8 +282,12 @@ finish(struct worker *worker)
 	lines_end(&worker->err, on_stderr_line, worker);
 	if (process_reap(process, how, sizeof(how)) < 0)
 		(void)snprintf(how, sizeof(how), "is being killed");
-	log_warn("process %d %s handler=%s", (int)process->pid, how,
-	    conf_of(worker)->name);
+	if (worker->exec->stopping)
+		log_debug("process %d %s handler=%s", (int)process->pid, how,
+		    conf_of(worker)->name);
+	else
+		log_warn("process %d %s handler=%s", (int)process->pid, how,
+		    conf_of(worker)->name);
 	ending_unwatch(&worker->ending);
 	close_fd(&worker->in_fd, &worker->in_watch);
 	close_fd(&worker->out_fd, &worker->out_watch);

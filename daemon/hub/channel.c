@@ -102,6 +102,27 @@ table_find(const struct hub *hub, uint64_t hash, const char *name, size_t len)
 	return at;
 }
 
+/* What stands behind it and could not stand nearer its place moves up. */
+static void
+table_remove(struct hub *hub, uint32_t at)
+{
+	uint32_t mask = hub->table_size - 1;
+
+	assert(hub->table[at] != 0);
+	for (uint32_t i = (at + 1) & mask; hub->table[i] != 0;
+	     i = (i + 1) & mask) {
+		const struct channel *channel =
+		    hub->channels[hub->table[i] - 1];
+		uint32_t home = (uint32_t)channel->hash & mask;
+
+		if (((i - home) & mask) < ((i - at) & mask))
+			continue; /* its place is behind the hole */
+		hub->table[at] = hub->table[i];
+		at = i;
+	}
+	hub->table[at] = 0;
+}
+
 /* Twice the size, everything entered anew. */
 static int
 table_grow(struct hub *hub)
@@ -161,6 +182,7 @@ channel_new(struct hub *hub, const char *name, size_t len, uint64_t hash,
 		return -ENOMEM;
 	*channel = (struct channel){
 		.conf = conf,
+		.used = true,
 		.hash = hash,
 		.name_len = (uint32_t)len,
 	};
@@ -230,6 +252,43 @@ channel_free(struct channel *channel)
 	tape_free(channel->tape);
 	memory_free(channel->consumers);
 	memory_free(channel);
+}
+
+bool
+channel_expired(struct channel *channel, int64_t now_us)
+{
+	int64_t expiry_us = channel->conf->idle_expiry_us;
+
+	/* A clock that was set back does not keep it for ever. */
+	if (channel->count > 0 || channel->used || channel->used_us > now_us) {
+		channel->used_us = now_us;
+		channel->used = false;
+		return false;
+	}
+	return expiry_us > 0 && now_us - channel->used_us >= expiry_us &&
+	       tape_oldest(channel->tape) > tape_newest(channel->tape);
+}
+
+void
+channel_vanish(struct hub *hub, uint32_t index)
+{
+	struct channel *channel = hub->channels[index];
+	struct channel *last = hub->channels[hub->channel_count - 1];
+	uint32_t at =
+	    table_find(hub, channel->hash, channel->name, channel->name_len);
+
+	assert(hub->table[at] == index + 1);
+	table_remove(hub, at);
+	if (last != channel) {
+		at = table_find(hub, last->hash, last->name, last->name_len);
+		assert(hub->table[at] == hub->channel_count);
+		hub->table[at] = index + 1;
+		hub->channels[index] = last;
+	}
+	hub->channel_count--;
+	assert(hub->tapes_bytes >= tape_memory_bytes(channel->tape));
+	hub->tapes_bytes -= tape_memory_bytes(channel->tape);
+	channel_free(channel);
 }
 
 void
@@ -316,6 +375,7 @@ channel_remove(struct channel *channel, struct consumer *consumer)
 		channel_park(channel, consumer);
 	exchange(channel, consumer->index, channel->count - 1);
 	channel->count--;
+	channel->used = true;
 	if (channel->live == 0) {
 		channel->done = 0;
 		list_remove(&channel->dirty);

@@ -75,6 +75,9 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 	if (rc < 0)
 		return rc;
 	rc = channel_reserve(channel);
+	if (rc == 0)
+		rc = tape_open_view(channel->tape, hub->views, view,
+		    channel->name, channel->name_len);
 	if (rc < 0)
 		return rc;
 
@@ -82,7 +85,7 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 	*consumer = (struct consumer){ .channel = channel, .view = view };
 	list_init(&consumer->pending);
 	first = channel_first_for(channel, from, ret_answer);
-	rc = cursor_to(channel->tape, first, &consumer->cursor);
+	rc = cursor_to(channel->tape, view, first, &consumer->cursor);
 	assert(rc == 0);
 	channel_add(channel, consumer);
 	if (cursor_at_end(channel->tape, &consumer->cursor))
@@ -95,11 +98,12 @@ hub_subscribe(struct hub *hub, struct consumer *consumer, const char *name,
 void
 hub_unsubscribe(struct hub *hub, struct consumer *consumer)
 {
-	(void)hub; /* whose list of pending ones it leaves */
+	(void)hub; /* whose lists of waiting ones it leaves */
 	if (!consumer->channel)
 		return;
 	list_remove(&consumer->pending);
 	channel_remove(consumer->channel, consumer);
+	tape_close_view(consumer->channel->tape, consumer->view);
 	consumer->channel = NULL;
 }
 

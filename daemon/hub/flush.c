@@ -22,11 +22,20 @@
 
 #include "daemon/hub/hub_internal.h"
 
+#include <errno.h>
+
 struct budget {
 	int64_t visits, bytes;
+	int64_t build; /* used up: who needs none of it goes on */
 };
 
-enum visited { VISITED_LIVE, VISITED_BEHIND, VISITED_PARKED };
+enum visited {
+	VISITED_LIVE,
+	VISITED_BEHIND,
+	VISITED_UNBUILT,
+	VISITED_STARVED,
+	VISITED_PARKED
+};
 
 static bool
 spent(const struct budget *budget)
@@ -58,7 +67,7 @@ overtaken(struct hub *hub, struct consumer *consumer)
 	}
 	assert(!inside);
 	hub->counts.messages_skipped += (uint64_t)(to - from + 1);
-	rc = cursor_to(tape, to + 1, &consumer->cursor);
+	rc = cursor_to(tape, consumer->view, to + 1, &consumer->cursor);
 	assert(rc == 0);
 	return true;
 }
@@ -66,7 +75,7 @@ overtaken(struct hub *hub, struct consumer *consumer)
 static enum visited
 visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
 {
-	const struct tape *tape = consumer->channel->tape;
+	struct tape *tape = consumer->channel->tape;
 	size_t max = (size_t)hub->conf->limits.span_bytes_max;
 
 	assert(!consumer->blocked && !consumer->ended);
@@ -74,12 +83,18 @@ visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
 	for (int i = 0; i < HUB_VISIT_SPANS_MAX; i++) {
 		struct span span;
 		bool blocked = false;
-		int rc = cursor_span(tape, &consumer->cursor, max, &span);
+		int rc = cursor_span(tape, consumer->view, &consumer->cursor,
+		    max, &budget->build, &span);
 		int64_t taken;
 
 		if (rc == 0)
 			return VISITED_LIVE;
+		if (rc == -EAGAIN)
+			return VISITED_UNBUILT;
+		if (rc == -ENOMEM)
+			return VISITED_STARVED;
 		if (rc < 0) {
+			assert(rc == -ESTALE);
 			if (!overtaken(hub, consumer))
 				return VISITED_PARKED;
 			continue;
@@ -93,7 +108,7 @@ visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
 		budget->bytes -= taken;
 		hub->counts.bytes_out += (uint64_t)taken;
 		hub->counts.messages_out += (uint64_t)cursor_advance(
-		    tape, &consumer->cursor, (size_t)taken);
+		    tape, consumer->view, &consumer->cursor, (size_t)taken);
 		if (blocked) {
 			consumer->blocked = true;
 			return VISITED_PARKED;
@@ -102,6 +117,18 @@ visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
 			return VISITED_LIVE;
 	}
 	return VISITED_BEHIND;
+}
+
+/* Parked; it waits where it belongs. */
+static void
+wait_in_line(struct hub *hub, struct consumer *consumer, enum visited visited)
+{
+	if (visited == VISITED_BEHIND)
+		list_append(&hub->pending, &consumer->pending);
+	else if (visited == VISITED_UNBUILT)
+		list_append(&hub->unbuilt, &consumer->pending);
+	else if (visited == VISITED_STARVED)
+		list_append(&hub->starved, &consumer->pending);
 }
 
 /* One pass, or as much of it as the budget allows. */
@@ -124,8 +151,7 @@ pass(struct hub *hub, struct channel *channel, struct budget *budget)
 			continue;
 		}
 		channel_park(channel, consumer);
-		if (visited == VISITED_BEHIND)
-			list_append(&hub->pending, &consumer->pending);
+		wait_in_line(hub, consumer, visited);
 	}
 	if (channel->done < channel->live)
 		return;
@@ -144,6 +170,37 @@ flush_channels(struct hub *hub, struct budget *budget)
 		pass(hub, LIST_ENTRY(node, struct channel, dirty), budget);
 }
 
+/* Where it belongs, that is live or in some line or none. */
+static void
+put_back(struct hub *hub, struct consumer *consumer, enum visited visited)
+{
+	if (visited == VISITED_LIVE)
+		channel_unpark(consumer->channel, consumer);
+	else
+		wait_in_line(hub, consumer, visited);
+}
+
+/* While anything may be built: who still lacks some then stays first. */
+static void
+flush_unbuilt(struct hub *hub, struct budget *budget)
+{
+	struct list *node;
+
+	while (!spent(budget) && budget->build > 0 &&
+	       (node = list_first(&hub->unbuilt))) {
+		struct consumer *consumer =
+		    LIST_ENTRY(node, struct consumer, pending);
+		enum visited visited;
+
+		list_remove(node);
+		visited = visit(hub, consumer, budget);
+		if (visited == VISITED_UNBUILT)
+			list_prepend(&hub->unbuilt, node);
+		else
+			put_back(hub, consumer, visited);
+	}
+}
+
 /*
  * Up to and with the one that was last in line when the flush began;
  * *last is NULL when that one has been visited.
@@ -151,6 +208,7 @@ flush_channels(struct hub *hub, struct budget *budget)
 static void
 flush_pending(struct hub *hub, struct list **last, struct budget *budget)
 {
+	flush_unbuilt(hub, budget);
 	while (*last && !spent(budget)) {
 		struct list *node = list_first(&hub->pending);
 		struct consumer *consumer =
@@ -159,16 +217,7 @@ flush_pending(struct hub *hub, struct list **last, struct budget *budget)
 		if (node == *last)
 			*last = NULL;
 		list_remove(node);
-		switch (visit(hub, consumer, budget)) {
-		case VISITED_LIVE:
-			channel_unpark(consumer->channel, consumer);
-			break;
-		case VISITED_BEHIND:
-			list_append(&hub->pending, node);
-			break;
-		case VISITED_PARKED:
-			break;
-		}
+		put_back(hub, consumer, visit(hub, consumer, budget));
 	}
 }
 
@@ -189,19 +238,49 @@ take_half(struct budget *budget)
 	struct budget half = {
 		(budget->visits + 1) / 2,
 		(budget->bytes + 1) / 2,
+		(budget->build + 1) / 2,
 	};
 
 	budget->visits -= half.visits;
 	budget->bytes -= half.bytes;
+	budget->build -= half.build;
 	return half;
+}
+
+/* Each line gets half; what one leaves the other may have. */
+static void
+flush_both(
+    struct hub *hub, bool pending, struct list **last, struct budget *budget)
+{
+	struct budget half = take_half(budget);
+
+	flush_line(hub, pending, last, &half);
+	budget->visits += half.visits;
+	budget->bytes += half.bytes;
+	if (half.build > 0) /* overdrawn by a message is not the other's debt */
+		budget->build += half.build;
+	flush_line(hub, !pending, last, budget);
+}
+
+static void
+copy_counts(struct hub *hub)
+{
+	const struct views_counts *counts = views_counts(hub->views);
+
+	hub->counts.views_built = counts->built;
+	hub->counts.views_bytes_built = counts->bytes_built;
+	hub->counts.views_compressed = counts->compressed;
+	hub->counts.views_evicted = counts->evicted;
 }
 
 bool
 hub_flush(struct hub *hub, int64_t now_us)
 {
+	const struct conf_limits *limits = &hub->conf->limits;
 	struct budget budget = {
-		hub->conf->limits.flushes_per_iteration_max,
+		limits->flushes_per_iteration_max,
 		HUB_FLUSH_BYTES_MAX,
+		limits->view_build_bytes_per_iteration_max,
 	};
 	struct list *last = NULL;
 	bool pending = hub->pending_first;
@@ -210,16 +289,11 @@ hub_flush(struct hub *hub, int64_t now_us)
 	if (!hub_flush_wanted(hub))
 		return false;
 	hub->counts.flushes++;
+	views_begin(hub->views, (uint64_t)limits->views_bytes_max);
 	if (!list_empty(&hub->pending))
 		last = hub->pending.prev;
-	if (last && !list_empty(&hub->dirty)) {
-		struct budget half = take_half(&budget);
-
-		flush_line(hub, pending, &last, &half);
-		budget.visits += half.visits;
-		budget.bytes += half.bytes;
-		flush_line(hub, !pending, &last, &budget);
-	}
+	if (!list_empty(&hub->dirty) && (last || !list_empty(&hub->unbuilt)))
+		flush_both(hub, pending, &last, &budget);
 	flush_line(hub, pending, &last, &budget);
 	flush_line(hub, !pending, &last, &budget);
 
@@ -228,11 +302,25 @@ hub_flush(struct hub *hub, int64_t now_us)
 		hub->counts.flushes_cut++;
 		hub->pending_first = !pending;
 	}
+	hub->counts.views_cut += !list_empty(&hub->unbuilt);
+	copy_counts(hub);
 	return hub_flush_wanted(hub);
 }
 
 bool
 hub_flush_wanted(const struct hub *hub)
 {
-	return !list_empty(&hub->dirty) || !list_empty(&hub->pending);
+	return !list_empty(&hub->dirty) || !list_empty(&hub->pending) ||
+	       !list_empty(&hub->unbuilt);
+}
+
+void
+hub_feed_starved(struct hub *hub)
+{
+	struct list *node;
+
+	while ((node = list_first(&hub->starved))) {
+		list_remove(node);
+		list_append(&hub->pending, node);
+	}
 }

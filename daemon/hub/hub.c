@@ -38,6 +38,12 @@ hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
 	};
 	list_init(&hub->dirty);
 	list_init(&hub->pending);
+	list_init(&hub->unbuilt);
+	list_init(&hub->starved);
+	if (views_new(&hub->views) < 0) {
+		memory_free(hub);
+		return -ENOMEM;
+	}
 	hub->hash_key[0] = hub_random(hub);
 	hub->hash_key[1] = hub_random(hub);
 	*ret_hub = hub;
@@ -50,8 +56,10 @@ hub_free(struct hub *hub)
 	if (!hub)
 		return;
 	assert(list_empty(&hub->dirty) && list_empty(&hub->pending));
+	assert(list_empty(&hub->unbuilt) && list_empty(&hub->starved));
 	for (uint32_t i = 0; i < hub->channel_count; i++)
 		channel_free(hub->channels[i]);
+	views_free(hub->views);
 	memory_free(hub->channels);
 	memory_free(hub->table);
 	memory_free(hub);
@@ -90,6 +98,33 @@ check_payload(const struct hub_message *message)
 	return -EBADMSG;
 }
 
+/*
+ * The next channels, all in turn.  expire: those that are idle vanish, the
+ * last of the array takes the place of one that did.
+ */
+static void
+trim_turn(struct hub *hub, int64_t now_us, bool expire)
+{
+	uint32_t count = hub->channel_count;
+
+	if (count > HUB_TICK_CHANNELS_MAX)
+		count = HUB_TICK_CHANNELS_MAX;
+	for (; count > 0; count--) {
+		struct channel *channel;
+
+		if (hub->tick_next >= hub->channel_count)
+			hub->tick_next = 0;
+		channel = hub->channels[hub->tick_next];
+		channel_trim(hub, channel, now_us);
+		if (expire && channel_expired(channel, now_us)) {
+			channel_vanish(hub, hub->tick_next);
+			hub->counts.channels_expired++;
+		} else {
+			hub->tick_next++;
+		}
+	}
+}
+
 static bool
 tapes_full(const struct hub *hub, const struct channel *channel, size_t len)
 {
@@ -109,7 +144,7 @@ append(struct hub *hub, struct channel *channel,
 
 	if (tapes_full(hub, channel, message->len)) {
 		channel_trim(hub, channel, now_us);
-		hub_tick(hub, now_us);
+		trim_turn(hub, now_us, false);
 		if (tapes_full(hub, channel, message->len)) {
 			hub->counts.refused_tapes_bytes++;
 			return -ENOBUFS;
@@ -153,6 +188,7 @@ hub_publish(struct hub *hub, const char *name, size_t len,
 	if (offset < 0)
 		return offset;
 	channel_mark_dirty(hub, channel);
+	channel->used = true;
 	channel->messages_in++;
 	channel->bytes_in += message->len;
 	hub->counts.messages_in++;
@@ -173,13 +209,6 @@ hub_close_intake(struct hub *hub)
 void
 hub_tick(struct hub *hub, int64_t now_us)
 {
-	uint32_t count = hub->channel_count;
-
-	if (count > HUB_TICK_CHANNELS_MAX)
-		count = HUB_TICK_CHANNELS_MAX;
-	for (; count > 0; count--) {
-		if (hub->tick_next >= hub->channel_count)
-			hub->tick_next = 0;
-		channel_trim(hub, hub->channels[hub->tick_next++], now_us);
-	}
+	hub_feed_starved(hub);
+	trim_turn(hub, now_us, true);
 }

@@ -8,7 +8,8 @@
  *          [0, done)      live, visited in the running pass
  *          [done, live)   live, to be visited in it
  *          [live, count)  parked: behind, and waiting for their turn in
- *                         hub.pending, or for their socket, or ended
+ *                         hub.pending, hub.unbuilt or hub.starved, or for
+ *                         their socket, or ended
  *          A live consumer was at the end of the tape when the pass before
  *          this one ended.  So publishing touches no consumer, and a pass
  *          touches none that cannot take bytes.
@@ -37,6 +38,8 @@ struct channel {
 	struct list dirty; /* in hub.dirty: a pass is due or running */
 	int64_t pass_to; /* the newest message when the pass began */
 	uint64_t messages_in, bytes_in;
+	int64_t used_us; /* it was in use when a tick looked at it then */
+	bool used; /* since that */
 	uint64_t hash; /* of the name */
 	uint32_t name_len;
 	char name[]; /* NUL-terminated */
@@ -54,6 +57,9 @@ struct hub {
 	uint32_t table_size;
 	struct list dirty; /* channels */
 	struct list pending; /* consumers */
+	struct list unbuilt; /* consumers whose view is to be built first */
+	struct list starved; /* there was no memory for that: at a tick again */
+	struct views *views;
 	bool pending_first;
 	bool closing;
 	uint32_t tick_next;
@@ -76,11 +82,22 @@ int channel_get(struct hub *hub, const char *name, size_t len,
 struct channel *channel_find(
     const struct hub *hub, const char *name, size_t len);
 void channel_free(struct channel *channel); /* without consumers */
+
+/*
+ * Asked once a tick: nobody heard or published for idle_expiry, and its
+ * history is empty.
+ */
+bool channel_expired(struct channel *channel, int64_t now_us);
+/* The channel at that index goes, the last one takes its place. */
+void channel_vanish(struct hub *hub, uint32_t index);
 void channel_trim(struct hub *hub, struct channel *channel, int64_t now_us);
 
 /* consumer.c: the first message that follows, and what is told about it. */
 int64_t channel_first_for(const struct channel *channel,
     const struct from *from, struct hub_answer *ret_answer);
+
+/* flush.c: who had no memory to build a view has another try. */
+void hub_feed_starved(struct hub *hub);
 
 /* Room for one more consumer.  -ENOMEM. */
 int channel_reserve(struct channel *channel);

@@ -90,6 +90,7 @@ call_new(es_loop *loop, const char *name, es_fn fn, void *arg, es_drop drop,
 	call->item = (struct loop_item){ .name = name, .run = call_run };
 	heap_node_init(&call->timer.node);
 	call->timer.item = &call->item;
+	call->timer.reserved = false;
 	call->fn = fn;
 	call->arg = arg;
 	call->drop = drop;
@@ -267,11 +268,12 @@ invocation_drop(void *arg)
 	invocation_free(inv);
 }
 
-static void
+static int
 invocation_cancel(es_future *f, void *producer)
 {
 	if (es_call_cancel(producer) == 1)
-		(void)future_settle_code(f, -ECANCELED); /* or it closed */
+		return future_settle_code(f, -ECANCELED) == 0;
+	return 1; /* it runs; there is nothing to tell it with */
 }
 
 static void

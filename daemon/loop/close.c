@@ -1,10 +1,10 @@
 /*
  * close: a loop's birth and end.
  *
- * Closing, in order: refuse what comes from outside; let what may still end
- * by itself end; drop what is queued and release every waiter; then signals,
- * descriptors and the base go.  Between the first two and the last nothing
- * accepted is lost, and afterwards nothing is accepted.
+ * Closing, in order: refuse what comes from outside; cancel the tasks and run
+ * them to their end; drop what is queued and release every waiter; then the
+ * own executor, signals, descriptors and the base go.  Between the first two
+ * and the last nothing accepted is lost, and afterwards nothing is accepted.
  * The struct stays until the last reference: a late submit is refused, it
  * does not touch freed memory.
  */
@@ -20,6 +20,10 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/loop/loop_internal.h"
+#include "daemon/loop/task_internal.h"
+
+/* What a close without grace leaves tasks to run to their end in. */
+#define LOOP_CLOSE_TURNS 64
 
 unsigned loop_generation = 1;
 
@@ -159,7 +163,7 @@ loop_free(es_loop *loop)
 {
 	assert(atomic_load(&loop->state) == ES_LOOP_CLOSED);
 	assert(!loop->head && list_empty(&loop->later));
-	assert(list_empty(&loop->blocked));
+	assert(list_empty(&loop->blocked) && list_empty(&loop->tasks));
 	heap_fini(&loop->timers);
 	(void)pthread_mutex_destroy(&loop->lock); /* nobody holds it */
 	memory_free(loop);
@@ -183,6 +187,8 @@ loop_init_fields(es_loop *loop, const es_loop_opts *opts)
 	list_init(&loop->later);
 	list_init(&loop->blocked);
 	list_init(&loop->watches);
+	list_init(&loop->tasks);
+	loop->wake_by = ES_FOREVER;
 	loop->wake_fd = loop->signal_fd = -1;
 }
 
@@ -217,21 +223,56 @@ err_free_loop:
 	return r;
 }
 
+/*
+ * The tasks are asked to end and run on, for grace; without any they still
+ * get some turns, for what need not wait.
+ */
+static void
+loop_end_tasks(es_loop *loop, es_usec deadline) LOOP_THREAD
+{
+	unsigned turns = LOOP_CLOSE_TURNS;
+
+	pthread_mutex_lock(&loop->lock);
+	loop->wake_by = deadline;
+	pthread_mutex_unlock(&loop->lock);
+	for (;;) {
+		loop_tasks_cancel(loop); /* also those spawned meanwhile */
+		if (atomic_load(&loop->task_count) == 0)
+			break;
+		if (clock_now_us() >= deadline && turns-- == 0)
+			break;
+		/* Stopped or not, this is how a loop ends. */
+		atomic_store(&loop->stop, false);
+		loop_iterate(loop);
+	}
+}
+
 /* The loop is this thread's.  How many tasks and jobs would not end. */
 static int
 loop_shut(es_loop *loop, es_usec grace) LOOP_THREAD
 {
+	es_usec deadline = loop_deadline(grace);
+	es_usec left_us;
 	int left = 0;
 
-	(void)grace;
 	loop_refuse(loop);
+	loop_end_tasks(loop, deadline);
 	loop_drop_all(loop);
+	left += loop_tasks_abandon(loop);
+	if (loop->executor) {
+		left_us = deadline == ES_FOREVER ? ES_FOREVER
+						 : deadline - clock_now_us();
+		left += executor_end(
+		    loop->executor, ES_EXEC_CANCEL, left_us > 0 ? left_us : 0);
+		loop->executor = NULL;
+	}
 	loop_signals_fini(loop);
 	loop_watches_fini(loop);
 	loop->before_poll = NULL;
 	loop->after_batch = NULL;
 	loop_fini_base(loop);
 	loop_fini_wake(loop);
+	context_cache_clear(&loop->stacks);
 	return left;
 }
 

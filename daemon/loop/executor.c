@@ -155,32 +155,33 @@ job_drop(struct job *job, int code)
 	job_unref(job);
 }
 
-static void
+static int
 job_on_cancel(es_future *f, void *producer)
 {
 	struct job *job = producer;
 	es_executor *e = job->executor;
 	struct list quiets;
-	bool queued;
+	enum job_state state;
 
 	(void)f;
 	list_init(&quiets);
 	pthread_mutex_lock(&e->lock);
-	queued = job->state == JOB_QUEUED;
-	if (queued) {
+	state = job->state;
+	if (state == JOB_QUEUED) {
 		executor_unqueue(e, job);
 		executor_end_job(e, job);
 		e->cancelled++;
 		executor_take_quiets(e, &quiets);
-	} else if (job->state == JOB_RUNNING) {
+	} else if (state == JOB_RUNNING) {
 		atomic_store(&job->cancelled, true);
 		if (job->parker)
-			parker_wake(job->parker, PARKER_CANCELLED);
+			parker_wake(job->parker);
 	}
 	pthread_mutex_unlock(&e->lock);
-	if (queued)
+	if (state == JOB_QUEUED)
 		job_drop(job, -ECANCELED);
 	executor_settle_quiets(&quiets);
+	return state != JOB_DONE;
 }
 
 static void
@@ -368,11 +369,11 @@ es_executor_load(
 	return 0;
 }
 
-static void
+static int
 quiet_on_cancel(es_future *f, void *producer)
 {
 	(void)producer;
-	(void)future_settle_code(f, -ECANCELED); /* or it is quiet now */
+	return future_settle_code(f, -ECANCELED) == 0;
 }
 
 static void

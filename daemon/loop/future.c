@@ -195,7 +195,12 @@ future_settle(es_future *f, int code, es_value value, char *message)
 int
 future_settle_code(es_future *f, int code)
 {
-	return future_settle(f, code, ES_NOTHING, NULL);
+	int r = future_settle(f, code, ES_NOTHING, NULL);
+
+	/* That a loop has closed is no failure nobody heard of. */
+	if (r == 0 && code == -ESHUTDOWN)
+		atomic_store(&f->seen, true);
+	return r;
 }
 
 int
@@ -392,10 +397,18 @@ es_future_cancel(es_future *f)
 	if (asked)
 		return 1;
 	if (f->ops)
-		f->ops->cancel(f, f->producer);
-	else if (!future_ask_hook(f))
-		return future_settle_code(f, -ECANCELED) == 0;
-	return 1;
+		return f->ops->cancel(f, f->producer);
+	if (future_ask_hook(f))
+		return 1;
+	return future_settle_code(f, -ECANCELED) == 0;
+}
+
+void
+future_forget_asked(es_future *f)
+{
+	pthread_mutex_lock(&f->lock);
+	f->asked = false;
+	pthread_mutex_unlock(&f->lock);
 }
 
 static void
@@ -491,9 +504,9 @@ future_add_waiter(es_future *f, struct future_waiter *waiter,
 {
 	bool pending;
 
+	pthread_mutex_lock(&f->lock);
 	list_init(&waiter->node);
 	waiter->wake = wake;
-	pthread_mutex_lock(&f->lock);
 	pending = !future_settled(f);
 	if (pending)
 		list_append(&f->waiters, &waiter->node);
@@ -501,10 +514,14 @@ future_add_waiter(es_future *f, struct future_waiter *waiter,
 	return pending;
 }
 
-void
+bool
 future_remove_waiter(es_future *f, struct future_waiter *waiter)
 {
+	bool was;
+
 	pthread_mutex_lock(&f->lock);
+	was = !list_empty(&waiter->node);
 	list_remove(&waiter->node);
 	pthread_mutex_unlock(&f->lock);
+	return was;
 }

@@ -9,8 +9,11 @@
 
 /* What a producer inside the run-time does for its future. */
 struct future_ops {
-	/* Asked to cancel, once, while pending or just settled; no locks. */
-	void (*cancel)(es_future *f, void *producer);
+	/*
+	 * Asked to cancel, while pending or just settled; no locks are held.
+	 * 1: asked; 0: too late.
+	 */
+	int (*cancel)(es_future *f, void *producer);
 	/* The future goes away, and its reference on the producer with it. */
 	void (*release)(void *producer);
 	/* The result may still come when the home loop has closed. */
@@ -76,7 +79,11 @@ int future_settle_code(es_future *f, int code);
 /* False: settled, and the waiter is not in use. */
 bool future_add_waiter(es_future *f, struct future_waiter *waiter,
     void (*wake)(struct future_waiter *waiter));
-void future_remove_waiter(es_future *f, struct future_waiter *waiter);
+/* Whether it was still waiting. */
+bool future_remove_waiter(es_future *f, struct future_waiter *waiter);
+
+/* A cancel was heard by the producer: the next one counts again. */
+void future_forget_asked(es_future *f);
 
 /* The code, or -EINPROGRESS; a failure counts as looked at. */
 int future_code_seen(es_future *f);

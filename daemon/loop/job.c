@@ -76,8 +76,7 @@ job_takes_last_worker(const struct job *job, const struct job *target)
 }
 
 int
-job_wait_begin(
-    struct job *job, es_future *f, struct parker *parker, bool regardless)
+job_wait_begin(struct job *job, es_future *f, struct parker *parker)
 {
 	es_executor *e = job->executor;
 	struct job *target = NULL;
@@ -89,10 +88,8 @@ job_wait_begin(
 		target = NULL;
 	pthread_mutex_lock(&e->lock);
 	assert(!job->parker && job->state == JOB_RUNNING);
-	if (atomic_load(&job->cancelled) && !regardless)
-		r = -ECANCELED;
-	else if (target && (job_closes_ring(job, target) ||
-			       job_takes_last_worker(job, target)))
+	if (target && (job_closes_ring(job, target) ||
+			  job_takes_last_worker(job, target)))
 		r = -EDEADLK;
 	if (r == 0) {
 		job->parker = parker;
@@ -184,7 +181,7 @@ executor_relieve(es_executor *e)
 	return next;
 }
 
-unsigned
+bool
 job_park(struct job *job, struct parker *parker, es_usec deadline)
 {
 	es_executor *e = job->executor;
@@ -192,10 +189,11 @@ job_park(struct job *job, struct parker *parker, es_usec deadline)
 
 	for (;;) {
 		es_usec until = next < deadline ? next : deadline;
-		unsigned why = parker_wait(parker, until);
 
-		if (why != 0 || until == deadline)
-			return why;
+		if (parker_wait(parker, until))
+			return true;
+		if (until == deadline)
+			return false;
 		next = executor_relieve(e);
 	}
 }

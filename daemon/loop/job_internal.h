@@ -37,17 +37,15 @@ extern const struct future_ops job_future_ops;
 
 /*
  * The running job is about to wait: for f, when it is one single future, or
- * for something else (NULL).  0; -EDEADLK: would be for ever; -ECANCELED:
- * the job was asked to end, unless it waits on regardless.
+ * for something else (NULL).  -EDEADLK: it would be for ever.
  */
-int job_wait_begin(
-    struct job *job, es_future *f, struct parker *parker, bool regardless);
+int job_wait_begin(struct job *job, es_future *f, struct parker *parker);
 void job_wait_end(struct job *job);
 
 /*
  * parker_wait() for a job, which meanwhile looks after the others: where all
  * workers wait and work has been queued for long, one more is started.
  */
-unsigned job_park(struct job *job, struct parker *parker, es_usec deadline);
+bool job_park(struct job *job, struct parker *parker, es_usec deadline);
 
 #endif

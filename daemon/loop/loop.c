@@ -367,7 +367,7 @@ es_loop_run_until(es_loop *loop, es_future *f)
 	do
 		loop_iterate(loop);
 	while (!atomic_load(&run.done) && !atomic_load(&loop->stop));
-	future_remove_waiter(f, &run.waiter);
+	(void)future_remove_waiter(f, &run.waiter);
 	r = future_code_seen(f);
 	loop_end_run(loop);
 	return r == -EINPROGRESS ? -EINTR : r;

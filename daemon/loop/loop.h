@@ -27,7 +27,10 @@
 #include "daemon/loop/call.h"
 #include "daemon/loop/executor.h"
 #include "daemon/loop/future.h"
+#include "daemon/loop/group.h"
 #include "daemon/loop/signal.h"
+#include "daemon/loop/stream.h"
+#include "daemon/loop/task.h"
 #include "daemon/loop/thread.h"
 #include "daemon/loop/watch.h"
 

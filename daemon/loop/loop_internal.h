@@ -2,7 +2,7 @@
 #define DAEMON_LOOP_LOOP_INTERNAL_H
 
 /*
- * loop_internal: the loop's layout and its queue, for the files of the room.
+ * loop_internal: the loop's layout, for the files of the room.
  *
  * Order     Locks are taken in this order: a future's, a loop's, a parker's.
  *           An executor's lock is taken with none of the others held, and
@@ -10,15 +10,12 @@
  */
 
 #include <pthread.h>
-#include <stdatomic.h>
 
-#include "daemon/base/list.h"
-#include "daemon/loop/heap.h"
-#include "daemon/loop/loop.h"
+#include "daemon/loop/context.h"
+#include "daemon/loop/queue.h"
 
 struct event;
 struct job;
-struct parker;
 
 #define LOOP_MESSAGE_BYTES_MAX 256 /* of a failure, with the NUL */
 
@@ -40,19 +37,6 @@ extern _Thread_local struct loop_here loop_here;
 extern unsigned loop_generation;
 void loop_generation_init(void);
 
-/* What the queue holds.  run() is called once for each time it is queued. */
-struct loop_item {
-	struct loop_item *next;
-	const char *name;
-	void (*run)(struct loop_item *item, bool closing);
-	bool queued; /* from the queueing to the run; under the loop's lock */
-};
-
-struct loop_timer {
-	struct heap_node node;
-	struct loop_item *item; /* queued when it is due */
-};
-
 struct es_loop {
 	_Atomic unsigned refs; /* the users'; together they hold once */
 	_Atomic unsigned holds; /* keep the struct */
@@ -60,7 +44,7 @@ struct es_loop {
 	_Atomic int state;
 
 	char name[ES_LOOP_NAME_BYTES_MAX];
-	es_usec slow;
+	es_usec slow, slow_told; /* limit; when the log last heard of one */
 	unsigned slice;
 	es_report_fn report;
 	void *report_arg;
@@ -77,8 +61,10 @@ struct es_loop {
 	bool refuse; /* what comes from outside */
 	bool closed; /* everything */
 	bool poked; /* the next poll must not wait */
-	struct list later; /* done callbacks of pending futures */
-	struct list blocked; /* threads that wait for futures of this home */
+	struct list later; /* done callbacks of pending futures, and such */
+	struct list blocked; /* who waits for futures of this home */
+	struct list tasks;
+	es_usec wake_by; /* a poll waits no longer; ES_FOREVER */
 
 	atomic_bool stop, sleeping;
 	_Atomic unsigned in_flight; /* wake-ups that may still use wake_fd */
@@ -86,6 +72,8 @@ struct es_loop {
 	int wake_fd;
 
 	_Atomic uint64_t jobs; /* of executors, with this home */
+	es_executor *executor LOOP_OWNED; /* its own, or NULL */
+	struct context_cache stacks LOOP_OWNED;
 
 	struct event_base *base LOOP_OWNED;
 	struct event *wake_event LOOP_OWNED;
@@ -93,6 +81,7 @@ struct es_loop {
 	struct event *signal_event LOOP_OWNED;
 	bool tick_armed LOOP_OWNED;
 	int signal_fd;
+	struct loop_item signal_item; /* updates what is read from it */
 	struct list watches LOOP_OWNED;
 	es_before_poll_fn before_poll LOOP_OWNED;
 	es_after_batch_fn after_batch LOOP_OWNED;
@@ -140,42 +129,6 @@ es_usec loop_call_end(es_loop *loop, const char *name, es_usec began);
 int loop_close(es_loop *loop, es_usec grace);
 void loop_free(es_loop *loop);
 
-/* What waits in a list of the loop until something makes it due. */
-struct loop_later {
-	struct loop_item item;
-	struct list node;
-};
-
-/* A thread that waits for a future whose producer is this loop. */
-struct loop_blocked {
-	struct list node;
-	struct parker *parker;
-};
-
-/*
- * queue.c.  All of these: any thread.  post queues an item that is not
- * queued yet, from inside the run-time: refused only by a closed loop.
- * outside: also by one that is closing, unless on its own thread.
- */
-int loop_post(es_loop *loop, struct loop_item *item);
-int loop_post_outside(es_loop *loop, struct loop_item *item);
-int loop_post_at(es_loop *loop, struct loop_timer *timer, es_usec when);
-/* Whether it was pending.  It is then queued, unless queue is false. */
-bool loop_untime(es_loop *loop, struct loop_timer *timer, bool queue);
-int loop_add_later(es_loop *loop, struct loop_later *later);
-bool loop_post_later(es_loop *loop, struct loop_later *later);
-void loop_poke(es_loop *loop);
-void loop_job_end(es_loop *loop);
-int loop_block(es_loop *loop, struct loop_blocked *blocked);
-void loop_unblock(es_loop *loop, struct loop_blocked *blocked);
-void loop_wake(es_loop *loop);
-struct loop_item *loop_take_batch(es_loop *loop) LOOP_THREAD;
-es_usec loop_next_wait(es_loop *loop);
-es_usec loop_go_to_sleep(es_loop *loop, es_usec wait);
-bool loop_is_idle(es_loop *loop);
-void loop_refuse(es_loop *loop);
-void loop_drop_all(es_loop *loop);
-
 /* report.c */
 void loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,
     const char *message, es_usec took);
@@ -183,6 +136,9 @@ void loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,
 /* call.c: fn(arg), then drop(arg), on the loop's thread or at its close. */
 int loop_call_report(
     es_loop *loop, const char *name, es_fn fn, es_drop drop, void *arg);
+
+/* worker.c: es_executor_shutdown(), which may be called while closing. */
+int executor_end(es_executor *e, unsigned flags, es_usec timeout);
 
 /* signal.c */
 int loop_signals_init(es_loop *loop);

@@ -42,7 +42,7 @@ parker_init(struct parker *parker)
 {
 	(void)pthread_mutex_init(&parker->lock, NULL); /* cannot fail */
 	parker_cond_init(&parker->cond);
-	parker->reasons = 0;
+	parker->woken = false;
 }
 
 void
@@ -58,26 +58,26 @@ parker_fini(struct parker *parker)
 	(void)pthread_mutex_destroy(&parker->lock); /* nobody holds it */
 }
 
-unsigned
+bool
 parker_wait(struct parker *parker, es_usec deadline)
 {
-	unsigned reasons;
+	bool woken;
 
 	pthread_mutex_lock(&parker->lock);
-	while (parker->reasons == 0)
+	while (!parker->woken)
 		if (!parker_cond_wait(&parker->cond, &parker->lock, deadline))
 			break;
-	reasons = parker->reasons;
-	parker->reasons = 0;
+	woken = parker->woken;
+	parker->woken = false;
 	pthread_mutex_unlock(&parker->lock);
-	return reasons;
+	return woken;
 }
 
 void
-parker_wake(struct parker *parker, enum parker_reason reason)
+parker_wake(struct parker *parker)
 {
 	pthread_mutex_lock(&parker->lock);
-	parker->reasons |= (unsigned)reason;
+	parker->woken = true;
 	pthread_cond_signal(&parker->cond);
 	pthread_mutex_unlock(&parker->lock);
 }

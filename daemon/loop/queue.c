@@ -21,6 +21,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/loop/loop_internal.h"
 #include "daemon/loop/parker.h"
+#include "daemon/loop/task_internal.h"
 
 es_usec
 loop_deadline(es_usec delay)
@@ -58,7 +59,7 @@ loop_wake(es_loop *loop)
 	atomic_fetch_sub(&loop->in_flight, 1);
 }
 
-/* The lock is held, and let go. */
+/* The lock is held, and let go; the loop has to look. */
 static void
 loop_unlock_and_wake(es_loop *loop)
 {
@@ -69,8 +70,16 @@ loop_unlock_and_wake(es_loop *loop)
 		loop_wake(loop);
 }
 
-/* The lock is held. */
-static void
+void
+loop_unlock(es_loop *loop)
+{
+	if (loop->head || loop->poked)
+		loop_unlock_and_wake(loop);
+	else
+		pthread_mutex_unlock(&loop->lock);
+}
+
+void
 loop_append(es_loop *loop, struct loop_item *item)
 {
 	assert(!item->queued && !loop->closed);
@@ -81,8 +90,7 @@ loop_append(es_loop *loop, struct loop_item *item)
 	atomic_fetch_add_explicit(&loop->queued_count, 1, memory_order_relaxed);
 }
 
-/* The lock is held. */
-static bool
+bool
 loop_refuses(const es_loop *loop)
 {
 	return loop->closed || (loop->refuse && !loop_is_here(loop));
@@ -97,7 +105,7 @@ loop_post_unless(es_loop *loop, struct loop_item *item, bool outside)
 		return -ESHUTDOWN;
 	}
 	loop_append(loop, item);
-	loop_unlock_and_wake(loop);
+	loop_unlock(loop);
 	return 0;
 }
 
@@ -111,6 +119,20 @@ int
 loop_post_outside(es_loop *loop, struct loop_item *item)
 {
 	return loop_post_unless(loop, item, true);
+}
+
+int
+loop_post_again(es_loop *loop, struct loop_item *item)
+{
+	int r = 0;
+
+	pthread_mutex_lock(&loop->lock);
+	if (loop->closed)
+		r = -ESHUTDOWN;
+	else if (!item->queued)
+		loop_append(loop, item);
+	loop_unlock(loop);
+	return r;
 }
 
 int
@@ -130,7 +152,7 @@ loop_post_at(es_loop *loop, struct loop_timer *timer, es_usec when)
 	}
 	atomic_fetch_add_explicit(&loop->timer_count, 1, memory_order_relaxed);
 	if (heap_top(&loop->timers) == &timer->node)
-		loop_unlock_and_wake(loop);
+		loop_unlock_and_wake(loop); /* it sleeps for too long */
 	else
 		pthread_mutex_unlock(&loop->lock);
 	return 0;
@@ -148,11 +170,10 @@ loop_untime(es_loop *loop, struct loop_timer *timer, bool queue)
 		return false;
 	}
 	assert(!loop->closed);
-	heap_remove(&loop->timers, &timer->node);
-	atomic_fetch_sub_explicit(&loop->timer_count, 1, memory_order_relaxed);
+	loop_disarm_timer(loop, timer);
 	if (queue)
 		loop_append(loop, timer->item);
-	loop_unlock_and_wake(loop);
+	loop_unlock(loop);
 	return true;
 }
 
@@ -180,8 +201,21 @@ loop_post_later(es_loop *loop, struct loop_later *later)
 	}
 	list_remove(&later->node);
 	loop_append(loop, &later->item);
-	loop_unlock_and_wake(loop);
+	loop_unlock(loop);
 	return true;
+}
+
+/* True: it waited, and nothing will become of it. */
+bool
+loop_remove_later(es_loop *loop, struct loop_later *later)
+{
+	bool was;
+
+	pthread_mutex_lock(&loop->lock);
+	was = !list_empty(&later->node);
+	list_remove(&later->node);
+	pthread_mutex_unlock(&loop->lock);
+	return was;
 }
 
 void
@@ -192,7 +226,7 @@ loop_poke(es_loop *loop)
 	if (loop->closed)
 		pthread_mutex_unlock(&loop->lock);
 	else
-		loop_unlock_and_wake(loop);
+		loop_unlock(loop);
 }
 
 void
@@ -205,19 +239,15 @@ loop_job_end(es_loop *loop)
 		loop_poke(loop);
 }
 
-int
+void
 loop_block(es_loop *loop, struct loop_blocked *blocked)
 {
-	int r = 0;
-
 	list_init(&blocked->node);
 	pthread_mutex_lock(&loop->lock);
-	if (loop->closed)
-		r = -ESHUTDOWN;
-	else
+	atomic_store(&blocked->closed, loop->closed);
+	if (!loop->closed)
 		list_append(&loop->blocked, &blocked->node);
 	pthread_mutex_unlock(&loop->lock);
-	return r;
 }
 
 void
@@ -228,23 +258,57 @@ loop_unblock(es_loop *loop, struct loop_blocked *blocked)
 	pthread_mutex_unlock(&loop->lock);
 }
 
+void
+loop_arm_timer(es_loop *loop, struct loop_timer *timer, es_usec when)
+{
+	assert(timer->reserved);
+	timer->node.when = when;
+	timer->node.seq = loop->seq++;
+	heap_push_reserved(&loop->timers, &timer->node);
+	atomic_fetch_add_explicit(&loop->timer_count, 1, memory_order_relaxed);
+}
+
+void
+loop_disarm_timer(es_loop *loop, struct loop_timer *timer)
+{
+	if (!heap_holds(&timer->node))
+		return;
+	if (timer->reserved)
+		heap_remove_reserved(&loop->timers, &timer->node);
+	else
+		heap_remove(&loop->timers, &timer->node);
+	atomic_fetch_sub_explicit(&loop->timer_count, 1, memory_order_relaxed);
+}
+
+void
+loop_item_begin(es_loop *loop, struct loop_item *item)
+{
+	pthread_mutex_lock(&loop->lock);
+	assert(item->queued);
+	item->queued = false;
+	pthread_mutex_unlock(&loop->lock);
+}
+
+/* The lock is held.  A task's item may be queued already. */
+static void
+loop_fire(es_loop *loop, struct heap_node *node)
+{
+	struct loop_timer *timer = LIST_ENTRY(node, struct loop_timer, node);
+
+	loop_disarm_timer(loop, timer);
+	if (!timer->item->queued)
+		loop_append(loop, timer->item);
+}
+
 /* The lock is held. */
 static void
 loop_append_due(es_loop *loop, es_usec now)
 {
 	struct heap_node *top;
 
-	while ((top = heap_top(&loop->timers)) && top->when <= now) {
-		struct loop_timer *timer =
-		    LIST_ENTRY(top, struct loop_timer, node);
-
-		if (top->when == ES_FOREVER)
-			return;
-		heap_remove(&loop->timers, top);
-		atomic_fetch_sub_explicit(
-		    &loop->timer_count, 1, memory_order_relaxed);
-		loop_append(loop, timer->item);
-	}
+	while ((top = heap_top(&loop->timers)) && top->when <= now &&
+	       top->when != ES_FOREVER)
+		loop_fire(loop, top);
 }
 
 /* All that is queued, after the timers that are due were appended. */
@@ -270,14 +334,18 @@ static es_usec
 loop_wait_left(es_loop *loop, es_usec wait)
 {
 	struct heap_node *top = heap_top(&loop->timers);
-	es_usec left;
+	es_usec until = loop->wake_by, now;
 
 	if (loop->head || loop->poked || atomic_load(&loop->stop))
 		return 0;
-	if (!top || top->when == ES_FOREVER)
+	if (top && top->when < until)
+		until = top->when;
+	if (until == ES_FOREVER)
 		return wait;
-	left = top->when - clock_now_us();
-	return left <= 0 ? 0 : left < wait ? left : wait;
+	now = clock_now_us();
+	if (until <= now) /* as far in the past as there is */
+		return 0;
+	return until - now < wait ? until - now : wait;
 }
 
 es_usec
@@ -321,6 +389,28 @@ loop_is_idle(es_loop *loop)
 	       atomic_load(&loop->task_count) == 0;
 }
 
+bool
+loop_is_closing(es_loop *loop)
+{
+	bool closing;
+
+	pthread_mutex_lock(&loop->lock);
+	closing = loop->refuse;
+	pthread_mutex_unlock(&loop->lock);
+	return closing;
+}
+
+bool
+loop_is_closed(es_loop *loop)
+{
+	bool closed;
+
+	pthread_mutex_lock(&loop->lock);
+	closed = loop->closed;
+	pthread_mutex_unlock(&loop->lock);
+	return closed;
+}
+
 void
 loop_refuse(es_loop *loop)
 {
@@ -337,13 +427,8 @@ loop_take_all(es_loop *loop)
 	struct list *node;
 	struct loop_item *all;
 
-	while ((top = heap_top(&loop->timers))) {
-		struct loop_timer *timer =
-		    LIST_ENTRY(top, struct loop_timer, node);
-
-		heap_remove(&loop->timers, top);
-		loop_append(loop, timer->item);
-	}
+	while ((top = heap_top(&loop->timers)))
+		loop_fire(loop, top);
 	while ((node = list_first(&loop->later))) {
 		list_remove(node);
 		loop_append(
@@ -357,6 +442,36 @@ loop_take_all(es_loop *loop)
 	return all;
 }
 
+/* Who waits for what this loop would have brought is told. */
+static void
+loop_release_blocked(es_loop *loop)
+{
+	for (;;) {
+		struct loop_blocked *blocked;
+		es_task *task;
+		struct list *node;
+
+		pthread_mutex_lock(&loop->lock);
+		node = list_first(&loop->blocked);
+		if (!node) {
+			pthread_mutex_unlock(&loop->lock);
+			return;
+		}
+		list_remove(node);
+		blocked = LIST_ENTRY(node, struct loop_blocked, node);
+		atomic_store(&blocked->closed, true);
+		task = blocked->task ? task_ref(blocked->task) : NULL;
+		if (blocked->parker)
+			parker_wake(blocked->parker);
+		pthread_mutex_unlock(&loop->lock);
+		/* Its own loop's lock is taken: not under this one's. */
+		if (task) {
+			task_wake(task);
+			task_unref(task);
+		}
+	}
+}
+
 /* From here on the loop takes nothing; what it holds is dropped in order. */
 void
 loop_drop_all(es_loop *loop)
@@ -366,10 +481,8 @@ loop_drop_all(es_loop *loop)
 	pthread_mutex_lock(&loop->lock);
 	item = loop_take_all(loop);
 	loop->refuse = loop->closed = true;
-	LIST_EACH_SAFE(node, after, &loop->blocked)
-	parker_wake(
-	    LIST_ENTRY(node, struct loop_blocked, node)->parker, PARKER_CLOSED);
 	pthread_mutex_unlock(&loop->lock);
+	loop_release_blocked(loop);
 	for (; item; item = next) {
 		next = item->next;
 		item->run(item, true);

@@ -7,6 +7,18 @@
 #include "daemon/base/log.h"
 #include "daemon/loop/loop_internal.h"
 
+/* A busy machine makes many calls slow: the log hears of one a second. */
+static bool
+slow_is_news(es_loop *loop)
+{
+	const es_usec now = es_loop_time(loop);
+
+	if (loop->slow_told != 0 && now - loop->slow_told < ES_S(1))
+		return false;
+	loop->slow_told = now;
+	return true;
+}
+
 static void
 report_to_log(const char *where, es_report_kind kind, const char *what,
     int code, const char *message, es_usec took)
@@ -43,6 +55,8 @@ loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,
 {
 	if (!what)
 		what = "unnamed";
+	if (loop && !loop->report && kind == ES_R_SLOW && !slow_is_news(loop))
+		return; /* counted all the same */
 	if (loop && loop->report)
 		loop->report(
 		    loop, kind, what, code, message, took, loop->report_arg);

@@ -93,9 +93,7 @@ signal_run(struct loop_item *item, bool closing)
 	    LIST_ENTRY(item, struct signal_handler, item);
 	struct signalfd_siginfo info = handler->info;
 
-	pthread_mutex_lock(&handler->loop->lock);
-	item->queued = false; /* from here on the next one is another call */
-	pthread_mutex_unlock(&handler->loop->lock);
+	loop_item_begin(handler->loop, item); /* the next is another call */
 	if (!closing && !atomic_load(&handler->removed))
 		handler->fn(handler->signo, &info, handler->arg);
 	signal_unref(handler);
@@ -153,6 +151,33 @@ signal_update_fd(es_loop *loop)
 	return signalfd(loop->signal_fd, &set, 0) < 0 ? -errno : 0;
 }
 
+/* What is read changed: the loop's thread is the one to tell the kernel. */
+static void
+signal_update_run(struct loop_item *item, bool closing)
+{
+	es_loop *loop = LIST_ENTRY(item, es_loop, signal_item);
+
+	loop_item_begin(loop, item);
+	if (closing)
+		return;
+	pthread_mutex_lock(&signal_table.lock);
+	(void)signal_update_fd(loop); /* worked when the fd was made */
+	pthread_mutex_unlock(&signal_table.lock);
+}
+
+/*
+ * The table's lock is held.  Here, if no other thread can be reading the
+ * signalfd; else the loop does it in its next iteration, and what comes
+ * until then waits.
+ */
+static int
+signal_update(es_loop *loop)
+{
+	if (loop_is_here(loop) || es_loop_get_state(loop) == ES_LOOP_IDLE)
+		return signal_update_fd(loop);
+	return loop_post_again(loop, &loop->signal_item);
+}
+
 /* 0, if this thread's mask says that the signal waits for a reader. */
 static int
 signal_check(int signo)
@@ -204,7 +229,7 @@ es_add_signal_handler(es_loop *loop, int signo, es_signal_fn fn, void *arg)
 		r = -EALREADY;
 	} else {
 		signal_table.by_number[signo] = handler;
-		r = signal_update_fd(loop);
+		r = signal_update(loop);
 		if (r < 0)
 			signal_table.by_number[signo] = NULL;
 	}
@@ -229,7 +254,7 @@ es_remove_signal_handler(es_loop *loop, int signo)
 	    signal_table.by_number[signo]->loop == loop) {
 		handler = signal_table.by_number[signo];
 		signal_table.by_number[signo] = NULL;
-		(void)signal_update_fd(loop); /* smaller: cannot fail */
+		(void)signal_update(loop); /* closed: then it is done */
 	}
 	pthread_mutex_unlock(&signal_table.lock);
 	if (!handler)
@@ -253,6 +278,8 @@ loop_signals_init(es_loop *loop)
 	sigset_t none;
 
 	signal_owns_loop(loop);
+	loop->signal_item.name = "signals";
+	loop->signal_item.run = signal_update_run;
 	sigemptyset(&none);
 	loop->signal_fd = signalfd(-1, &none, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (loop->signal_fd < 0)

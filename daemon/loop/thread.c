@@ -27,7 +27,7 @@ thread_tell(void *arg)
 
 	/* The starter may free thread as soon as it is woken by a failure. */
 	thread->starter = NULL;
-	parker_wake(starter, PARKER_READY);
+	parker_wake(starter);
 }
 
 static void *
@@ -85,7 +85,7 @@ es_loop_thread_start(es_loop *loop, es_loop_thread **ret_thread)
 	thread->starter = &parker;
 	r = thread_create(thread);
 	if (r == 0) {
-		(void)parker_wait(&parker, ES_FOREVER);
+		(void)parker_wait(&parker, ES_FOREVER); /* always woken */
 		r = thread->result;
 		if (r < 0)
 			(void)pthread_join(thread->thread, NULL); /* ours */

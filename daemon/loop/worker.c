@@ -189,7 +189,7 @@ executor_ask_running(es_executor *e)
 			continue;
 		atomic_store(&job->cancelled, true);
 		if (job->parker)
-			parker_wake(job->parker, PARKER_CANCELLED);
+			parker_wake(job->parker);
 	}
 }
 
@@ -202,29 +202,31 @@ executor_wait_ended(es_executor *e, es_usec deadline)
 			return;
 }
 
-/* No lock.  A worker that is still inside a job is left to itself. */
+/*
+ * No lock.  A worker that is still inside a job is left to itself; without
+ * one it is on its way out, there is nothing more to take.
+ */
 static bool
 worker_leave_behind(struct worker *worker)
 {
 	es_executor *e = worker->executor;
 	const char *name = NULL;
 	es_loop *home = NULL;
-	bool live;
+	bool busy;
 
 	pthread_mutex_lock(&e->lock);
-	live = worker->state == WORKER_LIVE;
-	if (live)
+	busy = worker->state == WORKER_LIVE && worker->job;
+	if (busy) {
 		(void)pthread_detach(worker->thread); /* ours, not joined */
-	if (live && worker->job) {
 		name = worker->job->name;
 		home = worker->job->home ? loop_hold(worker->job->home) : NULL;
 	}
 	pthread_mutex_unlock(&e->lock);
-	if (live)
+	if (busy)
 		loop_report(home, ES_R_LEFTOVER, name, 0, NULL, 0);
 	if (home)
 		loop_release(home);
-	return live;
+	return busy;
 }
 
 /* No lock: those who ended are joined.  How many did not. */
@@ -248,18 +250,12 @@ executor_join(es_executor *e)
 }
 
 int
-es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
+executor_end(es_executor *e, unsigned flags, es_usec timeout)
 {
 	es_usec deadline = loop_deadline(timeout);
 	struct list quiets;
 	int left = 0;
 
-	if (!e)
-		return 0;
-	if (e->generation != loop_generation)
-		return -ECHILD;
-	if (loop_here.job && loop_here.job->executor == e)
-		return -EDEADLK;
 	pthread_mutex_lock(&e->lock);
 	e->shutdown = true;
 	if (flags & ES_EXEC_CANCEL) {
@@ -282,4 +278,16 @@ es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
 	left += executor_join(e);
 	executor_unref(e);
 	return left;
+}
+
+int
+es_executor_shutdown(es_executor *e, unsigned flags, es_usec timeout)
+{
+	if (!e)
+		return 0;
+	if (e->generation != loop_generation)
+		return -ECHILD;
+	if (loop_here.job && loop_here.job->executor == e)
+		return -EDEADLK;
+	return executor_end(e, flags, timeout);
 }

@@ -77,7 +77,8 @@ put_known_heads(struct heads *heads)
 		    heads->wsi, (enum lws_token_indexes)token);
 		char *value;
 
-		if (name == NULL || len <= 0)
+		if (name == NULL || len <= 0 ||
+		    token == WSI_TOKEN_HTTP_URI_ARGS)
 			continue;
 		value = memory_alloc((size_t)len + 1);
 		if (value == NULL) {

@@ -77,6 +77,7 @@ struct conn {
 	int64_t body_left; /* of the request's body; -1: nobody knows */
 	bool body_awaited; /* the request is done with, the body is not */
 	bool body_is_last; /* hang up behind it */
+	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
 	char *cors; /* headers for the request's answers, or NULL */
 

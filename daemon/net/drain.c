@@ -16,6 +16,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
@@ -28,6 +29,7 @@
 #include <stdlib.h>
 
 #define DRAIN_TICK_US ES_MS(10)
+#define DRAIN_HANDSHAKE_US ES_MS(250)
 
 static void on_tick(void *arg);
 
@@ -35,15 +37,21 @@ static void on_tick(void *arg);
  * Connections that carry no consumer end last: as long as there is one, what
  * is asked on them is answered, publishes with 503.  A body that is not whole
  * by then would be refused as well; one that is has its answer on the way.
+ *
+ * Who had connected just before and has not asked yet gets a moment to do so:
+ * without it a restart would hang up on him, for whom it is the first request.
  */
 static void
 end_others(struct net *net) LOOP_THREAD
 {
+	const bool early = clock_now_us() < net->drain.handshakes_until_us;
+
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);
 
 		if (conn->cut || conn_is_stream(conn) ||
+		    (early && conn->state == CONN_HANDSHAKE) ||
 		    (conn->request != NULL && conn->request->complete))
 			continue;
 		conn_cut(conn);
@@ -56,6 +64,7 @@ net_stop_intake(struct net *net)
 	if (net->closing)
 		return;
 	net->closing = true;
+	net->drain.handshakes_until_us = clock_now_us() + DRAIN_HANDSHAKE_US;
 	listeners_close(net);
 	hub_close_intake(net->hub);
 }
@@ -175,26 +184,31 @@ say_goodbye(struct conn *conn) LOOP_THREAD
 	    &blocked); /* where it fails nobody is left to be told */
 }
 
-/* The channel, or how many, for the log. */
-static const char *
-put_what(const struct conn *conn, char *out, size_t out_size)
+static void
+tell_cut(struct conn *conn)
 {
-	if (conn->subscription_count == 1 &&
-	    conn->first.consumer.channel != NULL)
-		(void)snprintf(out, out_size, "channel=%s",
-		    hub_consumer_channel(&conn->first.consumer));
-	else
-		(void)snprintf(
-		    out, out_size, "channels=%u", conn->subscription_count);
-	return out;
+	char name[32], peer[160];
+
+	(void)snprintf(
+	    name, sizeof(name), "%u.%u", conn->slot, conn->generation);
+	log_event(LOG_LEVEL_INFO,
+	    &(struct log_about){
+		.event = EVENT_CONSUMER_CUT,
+		.conn = name,
+		/* A v1 connection hears several. */
+		.channel = conn->first.consumer.channel != NULL
+			       ? hub_consumer_channel(&conn->first.consumer)
+			       : NULL,
+		.peer = peer_address(conn->fd, peer, sizeof(peer)),
+	    },
+	    "cut, lacks %" PRId64 " messages%s", conn_lag(conn),
+	    conn->close_sent ? ", did not answer the close" : "");
 }
 
 /* What was written counts; what the kernel still has is the peer's to read. */
 void
 net_force(struct net *net)
 {
-	char what[16 + CHANNEL_NAME_MAX];
-
 	net->drain.forced = true;
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
@@ -203,12 +217,7 @@ net_force(struct net *net)
 		if (conn->cut)
 			continue;
 		if (conn_is_stream(conn))
-			log_info("conn=%u.%u %s cut, lacks %" PRId64
-				 " messages%s",
-			    conn->slot, conn->generation,
-			    put_what(conn, what, sizeof(what)), conn_lag(conn),
-			    conn->close_sent ? ", did not answer the close"
-					     : "");
+			tell_cut(conn);
 		say_goodbye(conn);
 		conn->forced = true;
 		conn_cut(conn);
@@ -217,7 +226,8 @@ net_force(struct net *net)
 
 /*
  * Called once for each connection that goes, before it is freed.  Delivered
- * is what answered our close, or left of its own accord; lost is what broke.
+ * is what answered our close, or left of its own accord (an event stream has
+ * no answer: that it was ended is all); lost is what broke.
  */
 void
 drain_conn_gone(struct conn *conn)
@@ -228,7 +238,9 @@ drain_conn_gone(struct conn *conn)
 		return;
 	if (conn->forced)
 		result->forced++;
-	else if (conn->peer_closed || (conn->close_sent && conn->peer_ended))
+	else if (conn->peer_closed ||
+		 (conn->close_sent &&
+		     (conn->peer_ended || conn->state == CONN_SSE)))
 		result->delivered++;
 	else
 		result->lost++;

@@ -234,13 +234,14 @@ http_answer(struct conn *conn, const struct answer *answer)
 int
 http_end(struct conn *conn, int result)
 {
-	if (result < 0 || conn->net->closing)
+	conn->hung_up = result < 0 || conn->net->closing;
+	if (conn->hung_up)
 		return -1;
 	if (body_awaited(conn))
 		return 0;
-	if (body_is_last(conn))
-		return -1;
-	return lws_http_transaction_completed(conn->wsi) != 0 ? -1 : 0;
+	conn->hung_up = body_is_last(conn) ||
+			lws_http_transaction_completed(conn->wsi) != 0;
+	return conn->hung_up ? -1 : 0;
 }
 
 int

@@ -17,6 +17,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/net/net_internal.h"
@@ -84,8 +85,10 @@ accept_failed(struct net *net, int error) LOOP_THREAD
 		return;
 	net->counts.accept_errors++;
 	if (net->accept_failures++ == 0)
-		log_warn("accept: %s; trying again every %d ms",
-		    strerror(error), (int)(ACCEPT_RETRY_US / ES_MS(1)));
+		log_event(LOG_LEVEL_WARN,
+		    &(struct log_about){ .event = EVENT_ACCEPT_PAUSED },
+		    "accept: %s; trying again every %d ms", strerror(error),
+		    (int)(ACCEPT_RETRY_US / ES_MS(1)));
 	if (net->accept_retry != NULL)
 		return;
 	pause_accepting(net);

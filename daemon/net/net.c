@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #define RX_BUFFER_BYTES 1024 /* per connection; the glue repeats the read */
 #define TICK_US ES_S(1)
@@ -33,8 +34,6 @@ on_gone(struct conn *conn) LOOP_THREAD
 	struct net *net = conn->net;
 
 	net->counts.closed++;
-	if (conn->state == CONN_HANDSHAKE && !conn->cut)
-		net->counts.broken_heads++;
 	drain_conn_gone(conn);
 	conn_free(conn);
 	listeners_resume(net);
@@ -49,6 +48,27 @@ static int
 on_closed(struct conn *conn)
 {
 	conn->peer_ended = glue_serving_read(conn->net->glue);
+	return 0;
+}
+
+/*
+ * The library hangs up on a head it does not like without asking us.  Then
+ * the peer has not ended, neither have we.
+ */
+static int
+on_http_closed(struct conn *conn)
+{
+	char byte;
+	ssize_t n;
+
+	if (conn->state == CONN_SSE)
+		return on_closed(conn);
+	if ((conn->state != CONN_HANDSHAKE && conn->state != CONN_IDLE) ||
+	    conn->hung_up || conn->cut || conn->net->closing)
+		return 0;
+	n = recv(conn->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT);
+	if (n > 0 || (n < 0 && errno == EAGAIN))
+		conn->net->counts.refused_head_bytes++;
 	return 0;
 }
 
@@ -78,7 +98,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		if (strcasecmp(in, "websocket") != 0)
 			return 0; /* stays HTTP */
 		/* Refused: the answer said Connection: close, so hang up. */
-		return ws_on_upgrade(conn) != 0 ? -1 : 0;
+		conn->hung_up = ws_on_upgrade(conn) != 0;
+		return conn->hung_up ? -1 : 0;
 	case LWS_CALLBACK_CONFIRM_EXTENSION_OKAY:
 		return conn->deflated ? 0 : 1;
 	case LWS_CALLBACK_ADD_HEADERS:
@@ -102,8 +123,9 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		return conn_on_writable(conn);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		return ws_on_peer_close(conn, in, len);
-	case LWS_CALLBACK_CLOSED:
 	case LWS_CALLBACK_CLOSED_HTTP:
+		return on_http_closed(conn);
+	case LWS_CALLBACK_CLOSED:
 		return on_closed(conn);
 	case LWS_CALLBACK_WSI_DESTROY:
 		return on_gone(conn);

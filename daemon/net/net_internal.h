@@ -31,11 +31,12 @@ struct net_counts {
 	uint64_t refused_connections, refused_heads, refused_intake;
 	uint64_t refused_origin, refused_requests, refused_bodies;
 	uint64_t refused_message_bytes, refused_text; /* of WebSockets */
+	uint64_t refused_head_bytes;
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
 	uint64_t closes, pings, v1_commands, v1_errors;
-	uint64_t broken_heads, history_limited;
+	uint64_t history_limited;
 	uint64_t refused_out, refused_subscriptions, refused_violations;
 };
 
@@ -72,7 +73,7 @@ struct net {
 	struct { /* drain.c */
 		bool running, forced;
 		es_call *tick;
-		int64_t budget_us;
+		int64_t budget_us, handshakes_until_us;
 		struct net_drained result;
 		void (*done)(const struct net_drained *, void *);
 		void *arg;
@@ -89,6 +90,7 @@ void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
 int listeners_make(struct net *net, const struct net_socket *sockets,
     size_t count, struct net_fault *ret_fault);
 const char *listener_address(int fd, char *out, size_t out_size);
+const char *peer_address(int fd, char *out, size_t out_size); /* or NULL */
 
 /* tls.c */
 int tls_check(const struct conf *conf, struct net_fault *ret_fault);

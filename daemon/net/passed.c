@@ -17,6 +17,7 @@
  *   those of the other listeners must not suffer from it.
  */
 
+#include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/net/net_internal.h"
@@ -89,6 +90,17 @@ listener_address(int fd, char *out, size_t out_size)
 	else
 		(void)put_address(&address, out, out_size);
 	return out;
+}
+
+const char *
+peer_address(int fd, char *out, size_t out_size)
+{
+	socklen_t len = sizeof(union address);
+	union address address = { 0 };
+
+	if (getpeername(fd, &address.any, &len) < 0)
+		return NULL;
+	return put_address(&address, out, out_size);
 }
 
 /* [::] without IPV6_V6ONLY, as systemd binds `ListenStream=8080`. */
@@ -194,9 +206,12 @@ find_owners(const struct conf *conf, const struct net_socket *sockets,
 		else
 			owners[i] = find_owner(conf, &sockets[i], &address);
 		if (owners[i] == NOBODY) {
-			log_warn("fd %d (%s, %s) was passed to us and no "
-				 "[listener] has that name or address: who "
-				 "connects there waits for ever",
+			log_event(LOG_LEVEL_WARN,
+			    &(struct log_about){
+				.event = EVENT_SOCKET_UNWANTED },
+			    "fd %d (%s, %s) was passed to us and no "
+			    "[listener] has that name or address: who "
+			    "connects there waits for ever",
 			    sockets[i].fd, sockets[i].name,
 			    put_address(&address, text, sizeof(text)));
 			continue;

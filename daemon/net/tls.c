@@ -81,6 +81,13 @@ vhost_open(struct net *net, const char *name,
 		.protocols = protocols,
 		.retry_and_idle_policy = glue_no_validity(),
 		.alpn = "http/1.1", /* raw frames would corrupt HTTP/2 */
+		/*
+		 * Of this option the library's table of peers remains, which
+		 * it leaves out then.  We have no use for it, and of a unix
+		 * socket it reads an address that nobody wrote.
+		 */
+		.options = LWS_SERVER_OPTION_UNIX_SOCK,
+		.iface = "", /* it unlinks that in the end */
 		/* Ours come first; these are the library's, behind them. */
 		.keepalive_timeout =
 		    (int)(net->conf->limits.keepalive_timeout / LIMITS_S) + 2,

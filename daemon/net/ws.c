@@ -224,9 +224,11 @@ message_check(
     struct conn *conn, const void *data, size_t len, bool final) LOOP_THREAD
 {
 	const uint64_t max = message_bytes_max(conn);
+	/* What a compressed frame announces says nothing of its content. */
+	const uint64_t announced =
+	    conn->deflated ? 0 : lws_remaining_packet_payload(conn->wsi);
 
-	if (conn->message.len + len + lws_remaining_packet_payload(conn->wsi) >
-	    max) {
+	if (conn->message.len + len + announced > max) {
 		conn->net->counts.refused_message_bytes++;
 		no_room(conn, -EMSGSIZE);
 		return false;

@@ -16,7 +16,7 @@
  *   place is smaller than what is kept, that is how it finds out.
  */
 
-#include "daemon/tape/tape.h"
+#include "daemon/tape/derived.h"
 #include "daemon/tape/tape_internal.h"
 
 #include "daemon/base/memory.h"
@@ -50,6 +50,8 @@ tape_free(struct tape *tape)
 {
 	if (!tape)
 		return;
+	for (int i = 0; i < VIEW_KINDS - 1; i++)
+		assert(!tape->derived[i]);
 	view_fini(&tape->raw);
 	memory_free(tape);
 }
@@ -110,6 +112,7 @@ retire(struct tape *tape)
 		if (segment->offset + segment->count > tape->oldest ||
 		    raw->end - after < (uint64_t)tape->limits.buffer_bytes)
 			break;
+		derived_retire(tape);
 		view_retire(raw);
 	}
 	assert(view_kept(raw) <= tape->oldest);
@@ -213,40 +216,53 @@ gather(struct buffer *scratch, const uint8_t *data, size_t len)
 	return 0;
 }
 
+/* The segment a message lies in; NULL when it is not in memory. */
+static const struct segment *
+find(const struct tape *tape, int64_t offset)
+{
+	const struct view *raw = &tape->raw;
+
+	if (offset < view_kept(raw) || offset > raw->newest)
+		return NULL;
+	return view_by_offset(raw, offset);
+}
+
+static struct span
+frames(const struct segment *segment, uint32_t index)
+{
+	uint32_t begin = segment_entry(segment, index)->begin;
+
+	return (struct span){
+		.data = segment->data + begin,
+		.len = segment_message_end(segment, index) - begin,
+	};
+}
+
 int
 tape_message(const struct tape *tape, int64_t offset,
     struct message_meta *ret_meta, struct span *ret_frames)
 {
-	const struct view *raw = &tape->raw;
-	const struct segment *segment;
-	const struct view_entry *entry;
+	const struct segment *segment = find(tape, offset);
 	uint32_t index;
 
-	if (offset < view_kept(raw) || offset > raw->newest)
+	if (!segment)
 		return -ENOENT;
-	segment = view_by_offset(raw, offset);
 	index = (uint32_t)(offset - segment->offset);
-	entry = segment_entry(segment, index);
-	ret_meta->kind = entry->kind;
-	ret_meta->time_us = entry->time_us;
-	ret_frames->data = segment->data + entry->begin;
-	ret_frames->len = segment_message_end(segment, index) - entry->begin;
-	assert(ret_frames->len > 0);
+	ret_meta->kind = segment_entry(segment, index)->kind;
+	ret_meta->time_us = segment_entry(segment, index)->time_us;
+	*ret_frames = frames(segment, index);
 	return 0;
 }
 
 int
-tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
-    struct message *ret_message)
+tape_read_at(const struct tape *tape, const struct segment *segment,
+    uint32_t index, struct buffer *scratch, struct message *ret_message)
 {
+	const struct view_entry *entry = segment_entry(segment, index);
+	struct span span = frames(segment, index);
 	struct frame_header header;
-	struct message_meta meta;
-	struct span span;
-	int rc = tape_message(tape, offset, &meta, &span);
+	int rc = frame_get_header(span.data, span.len, &header);
 
-	if (rc < 0)
-		return rc;
-	rc = frame_get_header(span.data, span.len, &header);
 	assert(rc > 0);
 	if (header.fin) {
 		span.data += header.header_bytes;
@@ -259,11 +275,23 @@ tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
 	}
 	*ret_message = (struct message){
 		.epoch = tape->epoch,
-		.offset = offset,
-		.time_us = meta.time_us,
-		.kind = meta.kind,
+		.offset = segment->offset + index,
+		.time_us = entry->time_us,
+		.kind = entry->kind,
 		.payload = span.data,
 		.len = span.len,
 	};
 	return 0;
+}
+
+int
+tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
+    struct message *ret_message)
+{
+	const struct segment *segment = find(tape, offset);
+
+	if (!segment)
+		return -ENOENT;
+	return tape_read_at(tape, segment, (uint32_t)(offset - segment->offset),
+	    scratch, ret_message);
 }

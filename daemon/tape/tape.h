@@ -7,7 +7,7 @@
  * Shape    Segments of contiguous frames and an index entry per message.  A
  *          message (one frame, or several fragments) lies within one segment.
  * Order    Offsets are dense, from 1, in the order of tape_append().
- * Life     tape_new -> tape_append*, cursors -> tape_free.
+ * Life     tape_new -> tape_append*, cursors (cursor.h) -> tape_free.
  * Memory   History is trimmed message by message, memory a segment at a time;
  *          the newest limits->buffer_bytes are kept in any case.  A cursor
  *          holds no reference between writes: trimming may overtake it, and
@@ -18,6 +18,8 @@
  */
 
 #include "daemon/base/buffer.h"
+#include "daemon/tape/cursor.h"
+#include "daemon/tape/views.h"
 #include "proto/message.h"
 
 #include <stdbool.h>
@@ -39,11 +41,6 @@ struct tape_limits {
 	int64_t buffer_bytes;
 };
 
-struct span {
-	const uint8_t *data; /* valid until the next tape_append or _trim */
-	size_t len;
-};
-
 /* An empty tape.  *ret_tape is the caller's, ended by tape_free().  -ENOMEM. */
 int tape_new(
     const struct tape_limits *limits, uint64_t epoch, struct tape **ret_tape);
@@ -63,20 +60,6 @@ size_t tape_growth_bytes(const struct tape *tape, size_t len);
 /* Trims by age as well; now_us is wall clock. */
 void tape_trim(struct tape *tape, int64_t now_us);
 
-/*
- * Views: the encodings of a tape that consumers may read.  All but the raw one
- * are made from it when somebody reads them, a segment at a time, and may be
- * dropped and made again at any time: the same message gives the same bytes.
- */
-enum view_kind {
-	VIEW_RAW, /* WebSocket frames of the payloads */
-	VIEW_RAW_DEFLATED, /* the same, compressed where that is smaller */
-	VIEW_V1, /* frames of earshot.v1 envelopes */
-	VIEW_V1_DEFLATED,
-	VIEW_SSE, /* Server-Sent Events; may be cut anywhere */
-	VIEW_KINDS
-};
-
 uint64_t tape_epoch(const struct tape *tape);
 int64_t tape_newest(const struct tape *tape); /* 0: no message yet */
 int64_t tape_oldest(const struct tape *tape); /* what `oldest` replays first;
@@ -91,59 +74,5 @@ size_t tape_memory_bytes(const struct tape *tape); /* segments, index */
  */
 int tape_read(const struct tape *tape, int64_t offset, struct buffer *scratch,
     struct message *ret_message);
-
-/*
- * cursor: a consumer's place on a tape.
- *
- * offset is the message that the next byte belongs to; place counts the
- * tape's bytes since its birth; inside: the message's first bytes are taken.
- * Plain numbers, so a cursor can be written down and read back in another
- * process.
- */
-struct cursor {
-	int64_t offset;
-	uint64_t place;
-	bool inside;
-};
-
-/* After the newest message: what is published from now on. */
-void cursor_to_newest(const struct tape *tape, struct cursor *cursor);
-
-/*
- * Before message `offset`, 1 to newest + 1.  -ESTALE: not in memory any more;
- * -ERANGE: beyond newest + 1 or below 1.
- */
-int cursor_to(const struct tape *tape, int64_t offset, struct cursor *cursor);
-
-/*
- * The next bytes to write: whole frames, at most max bytes (max is at least
- * FRAME_FRAGMENT_BYTES + FRAME_HEADER_MAX).  1: a span; 0: at the end;
- * -ESTALE: overtaken, see cursor_inside_message().
- */
-int cursor_span(const struct tape *tape, const struct cursor *cursor,
-    size_t max, struct span *ret_span);
-
-/*
- * bytes of the span were taken; they end at a frame's end.  Returns how many
- * messages that completed.
- */
-int64_t cursor_advance(
-    const struct tape *tape, struct cursor *cursor, size_t bytes);
-
-bool cursor_at_end(const struct tape *tape, const struct cursor *cursor);
-
-/*
- * Some fragments of the message are written and not all: nothing else may be
- * written before the rest.  Also answers for an overtaken cursor.
- */
-bool cursor_inside_message(const struct cursor *cursor);
-
-/* What a consumer lacks; of an overtaken one, what the tape still has. */
-int64_t cursor_lag_messages(
-    const struct tape *tape, const struct cursor *cursor);
-uint64_t cursor_lag_bytes(const struct tape *tape, const struct cursor *cursor);
-/* When the first message was published that it lacks; it is not at the end. */
-int64_t cursor_lag_since_us(
-    const struct tape *tape, const struct cursor *cursor);
 
 #endif

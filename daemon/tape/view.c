@@ -229,6 +229,7 @@ view_retire(struct view *view)
 	struct segment *segment = &view->segments[view->first];
 
 	assert(view->count > 0);
+	assert(!segment->blocks);
 	view_drop_spare(view);
 	view->spare = segment->data;
 	view->spare_bytes = segment->size;

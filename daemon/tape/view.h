@@ -39,10 +39,13 @@ struct view_entry {
 #define VIEW_ENTRY_BYTES sizeof(struct view_entry)
 _Static_assert(VIEW_ENTRY_BYTES == 16, "an index entry is 16 bytes");
 
+struct segment_blocks;
+
 struct segment {
 	uint64_t place; /* of its first byte */
 	int64_t offset; /* of its first message */
 	uint8_t *data;
+	struct segment_blocks *blocks; /* of derived views; NULL: none */
 	uint32_t size, used, count; /* bytes there, bytes and messages in it */
 };
 

@@ -34,6 +34,7 @@ struct bench {
 	struct conf conf;
 	struct hub *hub;
 	struct connection *connections;
+	char payload[MESSAGE_BYTES];
 	uint64_t writes, bytes;
 	double values[4][ROUNDS]; /* a column for each thing measured */
 };
@@ -97,6 +98,8 @@ open_hub(struct bench *bench)
 	bench->conf.limits.message_bytes_max = 1024 * KIB;
 	bench->conf.limits.flushes_per_iteration_max = 4096;
 	bench->conf.limits.span_bytes_max = 64 * KIB;
+	bench->conf.limits.views_bytes_max = 256 * 1024 * KIB;
+	bench->conf.limits.view_build_bytes_per_iteration_max = 1024 * KIB;
 	need(hub_new(&bench->conf, 42, &ops, bench, &bench->hub) == 0,
 	    "no memory");
 }
@@ -104,11 +107,9 @@ open_hub(struct bench *bench)
 static void
 publish(struct bench *bench, const char *channel, int count)
 {
-	static char payload[MESSAGE_BYTES];
-	const struct hub_message message = { MESSAGE_TEXT, payload,
-		sizeof(payload), false };
+	const struct hub_message message = { MESSAGE_TEXT, bench->payload,
+		MESSAGE_BYTES, false };
 
-	memset(payload, 'x', sizeof(payload));
 	for (int i = 0; i < count; i++)
 		need(hub_publish(bench->hub, channel, strlen(channel),
 			 HUB_OUTSIDE, &message, WALL_US, NULL) > 0,
@@ -116,14 +117,15 @@ publish(struct bench *bench, const char *channel, int count)
 }
 
 static void
-subscribe(struct bench *bench, int consumers, enum from_kind kind)
+subscribe(struct bench *bench, int consumers, enum view_kind view,
+    enum from_kind kind)
 {
 	const struct from from = { .kind = kind };
 	struct hub_answer answer;
 
 	for (int i = 0; i < consumers; i++)
 		need(hub_subscribe(bench->hub, &bench->connections[i].consumer,
-			 "ticks", 5, VIEW_RAW, &from, WALL_US, &answer) == 0,
+			 "ticks", 5, view, &from, WALL_US, &answer) == 0,
 		    "not subscribed");
 }
 
@@ -160,7 +162,7 @@ bench_live(struct bench *bench, int consumers, int burst)
 
 	open_hub(bench);
 	publish(bench, "ticks", 200000); /* the history is full */
-	subscribe(bench, consumers, FROM_LIVE);
+	subscribe(bench, consumers, VIEW_RAW, FROM_LIVE);
 	for (int round = 0; round < ROUNDS; round++) {
 		double publishing = 0, flushing = 0;
 		uint64_t writes = bench->writes;
@@ -206,7 +208,7 @@ bench_replay(struct bench *bench, int consumers)
 		uint64_t writes = bench->writes, bytes = bench->bytes;
 		double begin = now_ns(), middle;
 
-		subscribe(bench, consumers, FROM_OLDEST);
+		subscribe(bench, consumers, VIEW_RAW, FROM_OLDEST);
 		middle = now_ns();
 		while (hub_flush(bench->hub, WALL_US))
 			;
@@ -221,6 +223,61 @@ bench_replay(struct bench *bench, int consumers)
 	report(bench, 0, "replay.span", "ns");
 	report(bench, 1, "replay.span", "KiB");
 	report(bench, 2, "replay.subscribe", "ns");
+	hub_free(bench->hub);
+}
+
+/* ns a delivery takes of a flush, encoding and all. */
+static double
+deliver(struct bench *bench, int consumers, int burst)
+{
+	int turns = DELIVERIES / 10 / (consumers * burst) + 20;
+	double flushing = 0;
+
+	for (int turn = 0; turn < turns; turn++) {
+		double begin;
+
+		publish(bench, "ticks", burst);
+		begin = now_ns();
+		while (hub_flush(bench->hub, WALL_US))
+			;
+		flushing += now_ns() - begin;
+	}
+	return flushing / ((double)turns * consumers * burst);
+}
+
+/*
+ * Every view beside the raw one, in turns: a delivery to 1000 consumers, and
+ * what encoding a message adds where there is one consumer.
+ */
+static void
+bench_views(struct bench *bench, int burst)
+{
+	static const char *const names[VIEW_KINDS] = { "raw", "raw_deflated",
+		"v1", "v1_deflated", "sse" };
+	static double many[VIEW_KINDS][ROUNDS], one[VIEW_KINDS][ROUNDS];
+	char name[64];
+
+	open_hub(bench);
+	publish(bench, "ticks", 200000);
+	for (int round = 0; round < ROUNDS; round++)
+		for (int view = 0; view < VIEW_KINDS; view++) {
+			subscribe(bench, 1000, (enum view_kind)view, FROM_LIVE);
+			many[view][round] = deliver(bench, 1000, burst);
+			unsubscribe(bench, 1000);
+			subscribe(bench, 1, (enum view_kind)view, FROM_LIVE);
+			one[view][round] = deliver(bench, 1, burst);
+			unsubscribe(bench, 1);
+		}
+	for (int view = 0; view < VIEW_KINDS; view++) {
+		(void)snprintf(name, sizeof(name),
+		    "views.%s.c1000.burst%d.delivery", names[view], burst);
+		memcpy(bench->values[0], many[view], sizeof(many[view]));
+		report(bench, 0, name, "ns");
+		(void)snprintf(name, sizeof(name),
+		    "views.%s.c1.burst%d.delivery", names[view], burst);
+		memcpy(bench->values[0], one[view], sizeof(one[view]));
+		report(bench, 0, name, "ns");
+	}
 	hub_free(bench->hub);
 }
 
@@ -295,9 +352,14 @@ main(void)
 
 	bench.connections = calloc(CONSUMERS_MAX, sizeof(*bench.connections));
 	need(bench.connections != NULL, "no memory");
+	for (int i = 0; i < MESSAGE_BYTES; i++) /* neither noise nor nothing */
+		bench.payload[i] =
+		    "reading: 17.25 C, 731 mbar; "[i * 5 / 3 % 28];
 	for (int i = 0; i < 3; i++)
 		for (int j = 0; j < 3; j++)
 			bench_live(&bench, consumers[i], bursts[j]);
+	for (int j = 0; j < 3; j++)
+		bench_views(&bench, bursts[j]);
 	bench_replay(&bench, 1000);
 	bench_channels(&bench);
 	bench_wheel(&bench);

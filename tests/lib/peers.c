@@ -1,11 +1,12 @@
 /*
- * The receiving end of a hub: parses frames, knows what must come next.
+ * Consumers of a hub: each knows what must come next.
  */
 
 #include "tests/lib/peers.h"
 
+#include "daemon/base/memory.h"
 #include "daemon/hub/hub.h"
-#include "proto/frame.h"
+#include "tests/lib/payload.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -27,33 +28,83 @@ peers_pick(struct peers *peers, int64_t below)
 	return nrand48(peers->random) % below;
 }
 
-/* A message says at its start what it is. */
+/* The payload that a message had; made again once for all consumers. */
+static const struct buffer *
+expect(struct peers *peers, int channel, int64_t offset, bool lines)
+{
+	const struct peers_message *message;
+
+	assert_in_range(offset, 1, peers->of[channel].newest);
+	message = &peers->of[channel].messages[offset];
+	if (peers->expected_channel != channel ||
+	    peers->expected_offset != offset) {
+		payload_make(&peers->expected, message->kind, names[channel],
+		    offset, message->len);
+		buffer_clear(&peers->expected_lines);
+		peers->expected_channel = channel;
+		peers->expected_offset = offset;
+	}
+	if (!lines)
+		return &peers->expected;
+	if (peers->expected_lines.len == 0) {
+		assert_int_equal(
+		    buffer_append(&peers->expected_lines, peers->expected.data,
+			message->len, PEERS_MESSAGE_MAX),
+		    0);
+		payload_lines(&peers->expected_lines);
+	}
+	return &peers->expected_lines;
+}
+
+struct receiving {
+	struct peers *peers;
+	struct peer *peer;
+};
+
+static void
+on_received(const struct received *received, void *arg)
+{
+	struct peers *peers = ((struct receiving *)arg)->peers;
+	struct peer *peer = ((struct receiving *)arg)->peer;
+	const struct peers_channel *channel = &peers->of[peer->channel];
+	const struct peers_message *sent = &channel->messages[peer->expected];
+	const struct message *message = &received->message;
+	const struct buffer *payload =
+	    expect(peers, peer->channel, peer->expected, received->lines);
+
+	if (message->channel) {
+		assert_int_equal(message->channel_len, 1);
+		assert_int_equal(message->channel[0], names[peer->channel][0]);
+		assert_int_equal(message->time_us / 1000, sent->time_us / 1000);
+	}
+	if (message->offset != 0)
+		assert_int_equal(message->offset, peer->expected);
+	if (message->epoch != 0)
+		assert_true(message->epoch == channel->epoch);
+	if (received->json_or_text)
+		assert_int_not_equal(sent->kind, MESSAGE_BINARY);
+	else
+		assert_int_equal(message->kind, sent->kind);
+	assert_int_equal(message->len, payload->len);
+	assert_memory_equal(message->payload, payload->data, payload->len);
+	peer->expected++;
+	peers->received++;
+}
+
+/* Allocations fail in the hub, not here. */
 static void
 receive(struct peers *peers, struct peer *peer, const uint8_t *data, size_t len)
 {
-	while (len > 0) {
-		struct frame_header header;
-		char head[32];
-		size_t bytes;
+	bool failed = memory_fail_seen();
 
-		assert_true(frame_get_header(data, len, &header) > 0);
-		bytes = header.header_bytes + (size_t)header.payload_bytes;
-		assert_true(bytes <= len); /* whole frames only */
-		assert_int_equal(
-		    header.opcode == FRAME_CONTINUATION, peer->inside);
-		if (!peer->inside) {
-			(void)snprintf(head, sizeof(head), "%s:%-12lld",
-			    names[peer->channel], (long long)peer->expected);
-			assert_memory_equal(
-			    data + header.header_bytes, head, strlen(head));
-		}
-		peer->inside = !header.fin;
-		if (header.fin) {
-			peer->expected++;
-			peers->received++;
-		}
-		data += bytes;
-		len -= bytes;
+	memory_fail_nth(0);
+	receiver_take(&peer->receiver, &peers->tools, data, len, on_received,
+	    &(struct receiving){ peers, peer });
+	if (peers->failing && !failed)
+		memory_fail_nth(1 + peers_pick(peers, 6));
+	if (failed) {
+		peers->failing = false;
+		peers->failures++;
 	}
 }
 
@@ -76,8 +127,8 @@ on_write(struct consumer *consumer, const struct span *span, bool *ret_blocked,
 		return -EPIPE;
 	}
 	if (peers->nasty && peers_pick(peers, 3) == 0) {
-		take = frame_whole_bytes(
-		    span->data, span->len, (size_t)peers_pick(peers, 40000));
+		take = receiver_cut(peer->receiver.view, span->data, span->len,
+		    (size_t)peers_pick(peers, 40000));
 		*ret_blocked = peers_pick(peers, 4) != 0;
 		peer->blocked = *ret_blocked;
 	}
@@ -101,10 +152,10 @@ on_overrun(struct consumer *consumer, enum conf_overrun policy, int64_t from,
 	assert_int_equal(policy, peers->channels[peer->channel].overrun);
 	assert_int_equal(from, peer->expected);
 	assert_true(to >= from);
-	assert_true(to <= peers->newest[peer->channel]);
+	assert_true(to <= peers->of[peer->channel].newest);
 	if (policy == CONF_OVERRUN_LATEST)
-		assert_int_equal(to, peers->newest[peer->channel]);
-	assert_int_equal(inside, peer->inside);
+		assert_int_equal(to, peers->of[peer->channel].newest);
+	assert_int_equal(inside, peer->receiver.inside);
 	peers->overruns++;
 	if (inside)
 		peers->cut_inside++;
@@ -137,6 +188,11 @@ peers_setup(void **state)
 	peers->conf.limits.message_bytes_max = 1024 * KIB;
 	peers->conf.limits.flushes_per_iteration_max = 4096;
 	peers->conf.limits.span_bytes_max = 64 * KIB;
+	peers->conf.limits.views_bytes_max = 64 * 1024 * KIB;
+	peers->conf.limits.view_build_bytes_per_iteration_max = INT64_MAX / 2;
+	peers->now_us = PEERS_NOW_US;
+	peers->expected_channel = -1;
+	receiver_tools_init(&peers->tools);
 	if (hub_new(&peers->conf, 42, &ops, peers, &peers->hub) < 0)
 		return -1;
 	*state = peers;
@@ -146,7 +202,12 @@ peers_setup(void **state)
 void
 peers_disconnect(struct peers *peers, struct peer *peer)
 {
+	if (peer->open) {
+		peers->of[peer->channel].consumers--;
+		peers->of[peer->channel].used_us = peers->now_us;
+	}
 	hub_unsubscribe(peers->hub, &peer->consumer);
+	receiver_fini(&peer->receiver);
 	memset(peer, 0, sizeof(*peer));
 }
 
@@ -157,27 +218,123 @@ peers_teardown(void **state)
 
 	for (int i = 0; i < PEERS_MAX; i++)
 		peers_disconnect(peers, &peers->peers[i]);
+	assert_int_equal(hub_views_bytes(peers->hub), 0);
 	hub_free(peers->hub);
+	for (int i = 0; i < PEERS_CHANNELS; i++)
+		free(peers->of[i].messages);
+	receiver_tools_fini(&peers->tools);
+	buffer_fini(&peers->expected);
+	buffer_fini(&peers->expected_lines);
 	free(peers);
 	return 0;
+}
+
+/* The channel of that epoch; is it a new one, the old one had to go. */
+static void
+meet(struct peers *peers, int number, uint64_t epoch)
+{
+	struct peers_channel *channel = &peers->of[number];
+	const struct conf_channel *conf = &peers->channels[number];
+
+	if (channel->epoch == epoch)
+		return;
+	if (channel->epoch != 0) {
+		assert_int_equal(channel->consumers, 0);
+		assert_true(conf->idle_expiry_us > 0);
+		assert_true(
+		    peers->now_us - channel->used_us >= conf->idle_expiry_us);
+		if (channel->newest > 0 && conf->history_messages > 0)
+			assert_true(
+			    peers->now_us -
+				channel->messages[channel->newest].time_us >
+			    conf->history_age_us);
+		peers->vanished++;
+	}
+	channel->epoch = epoch;
+	channel->newest = 0;
+	if (peers->expected_channel == number)
+		peers->expected_channel = -1;
+}
+
+static void
+remember(struct peers *peers, int number, const struct position *position,
+    enum message_kind kind, size_t len)
+{
+	struct peers_channel *channel = &peers->of[number];
+
+	meet(peers, number, position->epoch);
+	assert_int_equal(position->offset, ++channel->newest);
+	if (channel->newest >= channel->size) {
+		channel->size = channel->size * 2 + 1024;
+		channel->messages = realloc(channel->messages,
+		    (size_t)channel->size * sizeof(*channel->messages));
+		assert_non_null(channel->messages);
+	}
+	channel->messages[channel->newest] =
+	    (struct peers_message){ kind, len, peers->now_us };
+	channel->used_us = peers->now_us;
+}
+
+static int64_t
+publish(struct peers *peers, int channel, enum message_kind kind,
+    int64_t offset, size_t len, struct position *ret_position)
+{
+	struct hub_message message = { .kind = kind };
+
+	payload_make(&peers->expected, kind, names[channel], offset, len);
+	peers->expected_channel = -1;
+	message.payload = peers->expected.data;
+	message.len = peers->expected.len;
+	return hub_publish(peers->hub, names[channel], 1, HUB_INSIDE, &message,
+	    peers->now_us, ret_position);
+}
+
+void
+peers_publish_kind(
+    struct peers *peers, int channel, enum message_kind kind, size_t len)
+{
+	struct hub_channel_stats stats;
+	struct position position;
+	/* The payload depends on the offset: is the channel still the same? */
+	int64_t offset =
+	    hub_find(peers->hub, names[channel], 1, peers->now_us, &stats) < 0
+		? 1
+		: stats.newest + 1;
+
+	assert_in_range(len, PEERS_MESSAGE_MIN, PEERS_MESSAGE_MAX);
+	assert_int_equal(
+	    publish(peers, channel, kind, offset, len, &position), offset);
+	remember(peers, channel, &position, kind, len);
 }
 
 void
 peers_publish(struct peers *peers, int channel, size_t len)
 {
-	static char payload[PEERS_MESSAGE_MAX];
-	const struct hub_message message = { MESSAGE_TEXT, payload, len, true };
-	int head = snprintf(payload, sizeof(payload), "%s:%-12lld",
-	    names[channel], (long long)peers->newest[channel] + 1);
-	struct position position;
-	int64_t offset;
+	peers_publish_kind(peers, channel, MESSAGE_TEXT, len);
+}
 
-	assert_in_range(len, PEERS_MESSAGE_MIN, PEERS_MESSAGE_MAX);
-	payload[head] = 'x';
-	offset = hub_publish(peers->hub, names[channel], 1, HUB_INSIDE,
-	    &message, PEERS_NOW_US, &position);
-	assert_int_equal(offset, ++peers->newest[channel]);
-	peers->epochs[channel] = position.epoch;
+static void
+check_answer(struct peers *peers, const struct peer *peer,
+    const struct from *from, const struct hub_answer *answer)
+{
+	const struct peers_channel *channel = &peers->of[peer->channel];
+
+	assert_true(answer->position.epoch == channel->epoch);
+	if (from->kind != FROM_POSITION) {
+		assert_true(answer->recovered);
+		if (from->kind == FROM_LIVE)
+			assert_int_equal(peer->expected, channel->newest + 1);
+		return;
+	}
+	if (from->position.epoch != channel->epoch) {
+		assert_false(answer->recovered);
+		assert_int_equal(answer->gap_from, 0);
+	} else if (answer->recovered) {
+		assert_int_equal(peer->expected, from->position.offset + 1);
+	} else {
+		assert_int_equal(answer->gap_from, from->position.offset + 1);
+		assert_int_equal(answer->gap_to, peer->expected - 1);
+	}
 }
 
 void
@@ -189,20 +346,15 @@ peers_connect(struct peers *peers, struct peer *peer, int channel,
 	memset(peer, 0, sizeof(*peer));
 	assert_int_equal(
 	    hub_subscribe(peers->hub, &peer->consumer, names[channel], 1,
-		VIEW_RAW, from, PEERS_NOW_US, &answer),
+		peers->view, from, peers->now_us, &answer),
 	    0);
+	meet(peers, channel, answer.position.epoch);
 	peer->open = true;
+	peer->receiver.view = peers->view;
 	peer->channel = channel;
 	peer->expected = answer.position.offset + 1;
-	if (from->kind == FROM_LIVE)
-		assert_int_equal(peer->expected, peers->newest[channel] + 1);
-	if (from->kind == FROM_POSITION && answer.recovered)
-		assert_int_equal(peer->expected, from->position.offset + 1);
-	if (from->kind == FROM_POSITION && !answer.recovered &&
-	    from->position.epoch == peers->epochs[channel]) {
-		assert_int_equal(answer.gap_from, from->position.offset + 1);
-		assert_int_equal(answer.gap_to, peer->expected - 1);
-	}
+	peers->of[channel].consumers++;
+	check_answer(peers, peer, from, &answer);
 }
 
 /* From now on its segments are long: a span ends where we say. */
@@ -231,6 +383,14 @@ peers_writable(struct peers *peers, struct peer *peer)
 bool
 peers_flush(struct peers *peers)
 {
+	bool left;
+
 	peers->taken_now = peers->writes_now = 0;
-	return hub_flush(peers->hub, PEERS_NOW_US);
+	if (peers->failing)
+		memory_fail_nth(1 + peers_pick(peers, 6));
+	left = hub_flush(peers->hub, peers->now_us);
+	peers->failures += peers->failing && memory_fail_seen();
+	peers->failing = false;
+	memory_fail_nth(0);
+	return left;
 }

@@ -357,13 +357,15 @@ class Daemon:
         return {name.removeprefix("earshot_"): float(value)
                 for name, _, value in pairs}
 
-    def metric(self, name):
-        return self.metrics()[name]
+    def metric(self, name, **labels):
+        """Its value; the sum of those that have these labels."""
+        return sum_of(self.metrics(), name, labels)
 
-    def wait_metric(self, name, value, seconds=DEADLINE_S):
+    def wait_metric(self, name, value, seconds=DEADLINE_S, **labels):
         """Until the metric is at least that."""
-        return wait_until(lambda: self.metrics().get(name, 0) >= value,
-                          f"{name} >= {value}", seconds)
+        return wait_until(
+            lambda: sum_of(self.metrics(), name, labels, 0) >= value,
+            f"{name} {labels or ''} >= {value}", seconds)
 
     def ws(self, channel, arguments="", **options):
         """A raw consumer, its upgrade answered with 101."""
@@ -380,6 +382,18 @@ class Daemon:
 
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def sum_of(metrics, name, labels, default=None):
+    if name in metrics and not labels:
+        return metrics[name]
+    wanted = [f'{label}="{value}"' for label, value in labels.items()]
+    values = [value for sample, value in metrics.items()
+              if sample.startswith(name + "{")
+              and all(w in sample for w in wanted)]
+    if not values and default is None:
+        raise Failure(f"no metric {name} {labels}")
+    return sum(values) if values else default
 
 
 def http_on(connection, method, path, body=None, headers=None):
@@ -669,9 +683,11 @@ class WebSocket(Raw):
         Unless told otherwise it is answered, if it is not an answer itself,
         and the end of file awaited; nothing may come between.
         """
+        end = deadline(self.seconds)
         try:
-            while True:
+            while time.monotonic() < end:
                 self.read_message()
+            raise Failure(f"not closed within {self.seconds} s")
         except Closed as closed:
             code, reason = closed.code, closed.reason
         if answer and code is not None:

@@ -113,7 +113,7 @@ def scene_metrics_parse():
     with scene.Daemon(COMMAND) as daemon:
         consumer = daemon.ws("a.b:c-d_e")
         daemon.publish("a.b:c-d_e", "hi")
-        daemon.wait_metric('feed_messages_total{feed="words"}', 1)
+        daemon.wait_metric("feed_messages_total", 1, feed="words")
         answer = daemon.http("GET", "/metrics")
         scene.equal(answer.headers["Content-Type"],
                     "text/plain; version=0.0.4; charset=utf-8", "the type")
@@ -138,7 +138,7 @@ def scene_every_limit_has_a_counter():
                          code=0)
         limits = [line.split()[0] for line in done.stdout.splitlines()]
         scene.check(len(limits) >= 16, f"{len(limits)} limits")
-        daemon.wait_metric('feed_messages_total{feed="words"}', 1)
+        daemon.wait_metric("feed_messages_total", 1, feed="words")
         told = daemon.http("GET", "/metrics").body.decode()
         told = " ".join(re.findall("# HELP [a-z_]+_total (.*)", told))
         missing = [n for n in limits

@@ -159,17 +159,24 @@ def scene_one_message_that_is_refused():
 
 def scene_paths_and_methods():
     with scene.Daemon() as daemon:
-        for path in ("/x", "/ws", "/ws/", "/channels/c", "/channels",
-                     "/channels//messages", "/channels/c/d/messages",
+        for path in ("/x", "/ws/", "/sse", "/sse/", "/channels/",
+                     "/channels/c/d/messages",
                      "/channels/c/messages/", "/healthz/", "/metricsx"):
             refused(daemon.http("GET", path), 404, "not_found", f"GET {path}")
             refused(post(daemon, "x", path=path), 404, "not_found", "POST")
         for method, path, allow in (
-                ("POST", "/", "GET, HEAD"), ("PUT", "/healthz", "GET, HEAD"),
-                ("DELETE", "/metrics", "GET, HEAD"), ("GET", MESSAGES, "POST"),
-                ("HEAD", MESSAGES, "POST"), ("PUT", MESSAGES, "POST"),
-                ("DELETE", MESSAGES, "POST"), ("PATCH", MESSAGES, "POST"),
-                ("OPTIONS", MESSAGES, "POST"), ("POST", "/ws/c", "GET, HEAD")):
+                ("POST", "/", "GET, HEAD, OPTIONS"),
+                ("PUT", "/healthz", "GET, HEAD, OPTIONS"),
+                ("DELETE", "/metrics", "GET, HEAD, OPTIONS"),
+                ("POST", "/ws", "GET, HEAD, OPTIONS"),
+                ("POST", "/channels", "GET, HEAD, OPTIONS"),
+                ("POST", "/channels/c", "GET, HEAD, OPTIONS"),
+                ("POST", "/sse/c", "GET, OPTIONS"),
+                ("HEAD", MESSAGES, "GET, POST, OPTIONS"),
+                ("PUT", MESSAGES, "GET, POST, OPTIONS"),
+                ("DELETE", MESSAGES, "GET, POST, OPTIONS"),
+                ("PATCH", MESSAGES, "GET, POST, OPTIONS"),
+                ("POST", "/ws/c", "GET, HEAD, OPTIONS")):
             answer = daemon.http(method, path, b"x" if method in (
                 "POST", "PUT", "PATCH") else None)
             scene.equal((answer.status, answer.headers["Allow"]), (405, allow),
@@ -203,7 +210,9 @@ def scene_upgrades_that_are_refused():
         for name in NAMES_BAD:
             refused(upgrade(f"/ws/{name}"), 400, "bad_channel", name[:9])
         refused(upgrade("/x"), 404, "not_found", "another path")
-        refused(upgrade("/ws/"), 404, "not_found", "no channel")
+        refused(upgrade("/wsx"), 404, "not_found", "another path")
+        refused(upgrade("/ws/"), 400, "bad_subprotocol", "no channel")
+        refused(upgrade("/ws"), 400, "bad_subprotocol", "no subprotocol")
         answer = upgrade(method="POST", headers={"Content-Length": "0"})
         scene.equal((answer.status, answer.headers["Allow"]),
                     (405, "GET"), "POST")

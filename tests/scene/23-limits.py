@@ -85,7 +85,7 @@ def answered(daemon):
 
 
 def scene_silence():
-    conf = "[limits]\nhandshake_timeout = 300ms\nrequest_timeout = 500ms\n" \
+    conf = "[limits]\nhandshake_timeout = 300ms\nrequest_timeout = 1200ms\n" \
         "keepalive_timeout = 400ms\nclose_timeout = 350ms\n" \
         "message_bytes_max = 1K\n"
     with scene.Daemon(conf) as daemon:
@@ -98,11 +98,11 @@ def scene_silence():
                    b"GET /ws/c HTTP/1.1\r\nUpgrade: websocket\r\n"),
             Silent("a byte of header now and then", scene.Raw(daemon.port),
                    300, HALF[:9], b"a"),
-            Silent("half a body", scene.Raw(daemon.port), 500,
+            Silent("half a body", scene.Raw(daemon.port), 1200,
                    post_head(100) + b"x" * 10),
-            Silent("a byte of body now and then", scene.Raw(daemon.port), 500,
+            Silent("a byte of body now and then", scene.Raw(daemon.port), 1200,
                    post_head(100), b"y"),
-            Silent("half a body nobody wants", scene.Raw(daemon.port), 500,
+            Silent("half a body nobody wants", scene.Raw(daemon.port), 1200,
                    post_head(100, "-") + b"x" * 10),
             Silent("nothing after an answer", answered(daemon), 400),
             Silent("half a second request", answered(daemon), 400, HALF),
@@ -210,6 +210,7 @@ def scene_head_bytes_max():
                  b" HTTP/1.1\r\n\r\n"),
                 ("no end of it", b"GET /healthz HTTP/1.1\r\nAccept: " +
                  b"x" * 30000)):
+            before = daemon.metric("refused_head_bytes_total")
             with scene.Raw(daemon.port) as client:
                 try:
                     client.send(head)
@@ -218,7 +219,22 @@ def scene_head_bytes_max():
                 rest = client.read_all()
                 if b" 200 " in rest:
                     raise scene.Failure(f"{what}: {rest}")
-            print(f"    {what}: {rest[:30]}, closed")
+                # Still open here: who ends is known by who has not.
+                scene.equal(daemon.metric("refused_head_bytes_total"),
+                            before + 1, f"{what}: closed, counted")
+        for end in ("close", "reset"):
+            for head in b"", HALF, GET:
+                with scene.Raw(daemon.port) as client:
+                    client.send(head)
+                    if head == GET:
+                        client.read_answer()
+                    getattr(client, end)()
+        with scene.Raw(daemon.port) as client:
+            client.send(b"GET / HTTP/1.0\r\n\r\n")
+            client.read_all()
+        daemon.wait_metric("connections_closed_total", 12)
+        scene.equal(daemon.metric("refused_head_bytes_total"), 4,
+                    "who leaves, or is done, is not")
         scene.equal(daemon.http("GET", "/healthz", headers={
             "X-Y": "x" * 500}).status, 200, "a shorter one is answered")
 
@@ -308,7 +324,8 @@ def scene_message_bytes_max():
         text = daemon.http("GET", "/metrics").body.decode()
         names = re.findall("# HELP earshot_(\\w+) .*limit message_bytes_max",
                            text)
-        scene.equal(sum(daemon.metric(n) for n in names), 3, "all counted")
+        scene.equal(sum(daemon.metrics().get(n, 0) for n in names), 3,
+                    "all counted")
 
 
 def scene_per_iteration():
@@ -358,6 +375,7 @@ def scene_no_descriptors():
         cpu, begun, first = daemon.cpu_s(), time.monotonic(), errors()
         scene.wait_until(lambda: errors() >= first + 5, "it tries again")
         took = time.monotonic() - begun
+        scene.check(took > 0.3, "at its leisure")
         scene.check(daemon.cpu_s() - cpu < took / 2,
                     f"{daemon.cpu_s() - cpu:.2f} s of CPU in {took:.2f} s")
         answer = scene.http_on(kept, "POST", MESSAGES, b"hi",

@@ -64,7 +64,7 @@ def scene_a_second_one_hurries():
             scene.equal((delivered, cut, lost), (0, 1, 0),
                         "delivered, cut, lost")
             told = daemon.wait_log(
-                r"conn=0\.0 channel=ticks cut, lacks (\d+) messages$")
+                r"cut, lacks (\d+) messages conn=0\.0 channel=ticks peer=127")
             scene.equal(int(told.group(1)), lacked, "what it lacks")
             scene.check(0 < lacked < LINES, f"{lacked} of {LINES}")
             consumer.close()

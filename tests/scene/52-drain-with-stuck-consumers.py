@@ -41,7 +41,7 @@ def check_stuck(daemon, ears, total):
     scene.equal((delivered, cut, lost), (CONSUMERS - STUCK, STUCK, 0),
                 "delivered, cut, lost")
     told = [int(n) for n in re.findall(
-        r"conn=\S+ channel=ticks cut, lacks (\d+) messages$",
+        r"cut, lacks (\d+) messages conn=\S+ channel=ticks ",
         daemon.log(), re.M)]
     scene.equal(len(told), STUCK, "log lines, one for each that was cut")
     scene.equal(sum(told), lacked, "messages lacking, logged and counted")

@@ -3,14 +3,14 @@
 
 /*
  * loop_rig: what the tests of daemon/loop share: notes of what happened in
- * which order, gates that threads wait at, and counting of descriptors.
+ * which order, and loops to try things on.
  */
 
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/loop/loop.h"
+#include "tests/unit/rig_gate.h"
 
-#include <dirent.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -23,8 +23,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-#define RIG_PATIENCE ES_S(20) /* a wait that long has failed */
 
 /* What happened, a letter each. */
 static struct {
@@ -66,67 +64,6 @@ static inline void
 rig_expect(const char *text)
 {
 	assert_string_equal(rig_notes.text, text);
-}
-
-/* A counter that can be waited for from another thread. */
-struct rig_gate {
-	pthread_mutex_t lock;
-	pthread_cond_t cond;
-	unsigned count;
-};
-#define RIG_GATE                                                               \
-	{                                                                      \
-		.lock = PTHREAD_MUTEX_INITIALIZER,                             \
-		.cond = PTHREAD_COND_INITIALIZER                               \
-	}
-
-/* Also an es_fn. */
-static inline void
-rig_open(void *arg)
-{
-	struct rig_gate *gate = arg;
-
-	pthread_mutex_lock(&gate->lock);
-	gate->count++;
-	pthread_cond_broadcast(&gate->cond);
-	pthread_mutex_unlock(&gate->lock);
-}
-
-/* False: it was not opened that many times in time. */
-static inline bool
-rig_pass(struct rig_gate *gate, unsigned count)
-{
-	struct timespec ts;
-	bool passed;
-
-	clock_gettime(CLOCK_REALTIME, &ts);
-	ts.tv_sec += RIG_PATIENCE / 1000000;
-	pthread_mutex_lock(&gate->lock);
-	while (gate->count < count)
-		if (pthread_cond_timedwait(&gate->cond, &gate->lock, &ts) != 0)
-			break;
-	passed = gate->count >= count;
-	pthread_mutex_unlock(&gate->lock);
-	return passed;
-}
-
-static inline unsigned
-rig_count_in(const char *path)
-{
-	DIR *dir = opendir(path);
-	unsigned n = 0;
-
-	assert_non_null(dir);
-	while (readdir(dir))
-		n++;
-	closedir(dir);
-	return n;
-}
-
-static inline unsigned
-rig_count_fds(void)
-{
-	return rig_count_in("/proc/self/fd");
 }
 
 static inline es_loop *

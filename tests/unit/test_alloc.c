@@ -5,7 +5,7 @@
  * or dropped once.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 static unsigned accepted, refused, ended;
 

@@ -2,7 +2,7 @@
  * Closing a loop: invariants X1 to X8.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 static void
 X1_closing_twice_is_fine(void **state)

@@ -221,7 +221,7 @@ static void
 put_cursor(struct fixture *f, struct model_cursor *c, int64_t offset)
 {
 	struct cursor before = c->cursor;
-	int rc = cursor_to(f->tape, offset, &c->cursor);
+	int rc = cursor_to(f->tape, VIEW_RAW, offset, &c->cursor);
 
 	if (offset < 1 || offset > f->newest + 1) {
 		assert_int_equal(rc, -ERANGE);
@@ -260,7 +260,7 @@ static void
 advance_model(struct fixture *f, struct model_cursor *c, size_t bytes)
 {
 	int64_t before = c->offset;
-	int64_t done = cursor_advance(f->tape, &c->cursor, bytes);
+	int64_t done = cursor_advance(f->tape, VIEW_RAW, &c->cursor, bytes);
 
 	c->place += bytes;
 	while (c->offset <= f->newest &&
@@ -289,7 +289,8 @@ overtaken(struct fixture *f, struct model_cursor *c)
 		put_cursor(f, c, f->oldest);
 		break;
 	default:
-		cursor_to_newest(f->tape, &c->cursor);
+		assert_int_equal(
+		    cursor_to(f->tape, VIEW_RAW, f->newest + 1, &c->cursor), 0);
 		c->place = f->end;
 		c->offset = f->newest + 1;
 		c->inside = false;
@@ -301,7 +302,7 @@ take_span(struct fixture *f, struct model_cursor *c)
 {
 	size_t max = MAX_MIN + (size_t)pick(f, 70000);
 	struct span span = { NULL, 77 };
-	int rc = cursor_span(f->tape, &c->cursor, max, &span);
+	int rc = cursor_span(f->tape, VIEW_RAW, &c->cursor, max, NULL, &span);
 	uint64_t to;
 
 	if (c->place < kept_place(f)) {
@@ -332,7 +333,6 @@ static void
 check_cursor(struct fixture *f, struct model_cursor *c)
 {
 	int64_t kept = tape_kept(f->tape);
-	uint64_t place = kept_place(f);
 	int64_t from = c->offset > kept ? c->offset : kept;
 
 	assert_int_equal(c->cursor.offset, c->offset);
@@ -343,7 +343,10 @@ check_cursor(struct fixture *f, struct model_cursor *c)
 	assert_int_equal(
 	    cursor_lag_messages(f->tape, &c->cursor), f->newest + 1 - from);
 	assert_int_equal(cursor_lag_bytes(f->tape, &c->cursor),
-	    f->end - (c->place > place ? c->place : place));
+	    f->end - (from > f->newest ? f->end : f->messages[from].place));
+	if (from <= f->newest)
+		assert_int_equal(cursor_lag_since_us(f->tape, &c->cursor),
+		    f->messages[from].meta.time_us);
 }
 
 static void
@@ -480,13 +483,14 @@ spans_are_nearly_as_long_as_allowed(void **state)
 	(void)state;
 	memset(payload, 'x', sizeof(payload));
 	assert_int_equal(tape_new(&limits, 1, &tape), 0);
-	cursor_to_newest(tape, &cursor);
+	assert_int_equal(
+	    cursor_to(tape, VIEW_RAW, tape_newest(tape) + 1, &cursor), 0);
 	for (int i = 0; i < 20000; i++)
 		assert_int_equal(
 		    tape_append(tape, &meta, payload, sizeof(payload)), i + 1);
-	while (cursor_span(tape, &cursor, 65536, &span) == 1) {
+	while (cursor_span(tape, VIEW_RAW, &cursor, 65536, NULL, &span) == 1) {
 		spans++;
-		(void)cursor_advance(tape, &cursor, span.len);
+		(void)cursor_advance(tape, VIEW_RAW, &cursor, span.len);
 	}
 	assert_int_equal(cursor.offset, 20001);
 	/* 2.6 MB: 41 full ones, and a short one per segment. */
@@ -506,20 +510,26 @@ a_cursor_is_inside_between_fragments_only(void **state)
 
 	(void)state;
 	assert_int_equal(tape_new(&limits, 1, &tape), 0);
-	cursor_to_newest(tape, &cursor);
+	assert_int_equal(
+	    cursor_to(tape, VIEW_RAW, tape_newest(tape) + 1, &cursor), 0);
 	(void)tape_append(tape, &meta, payload, sizeof(payload));
 	for (int fragment = 0; fragment < 3; fragment++) {
 		assert_int_equal(cursor_inside_message(&cursor), fragment > 0);
-		assert_int_equal(cursor_span(tape, &cursor, MAX_MIN, &span), 1);
+		assert_int_equal(
+		    cursor_span(tape, VIEW_RAW, &cursor, MAX_MIN, NULL, &span),
+		    1);
 		assert_int_equal(span.len, FRAME_FRAGMENT_BYTES + 4);
-		assert_int_equal(cursor_advance(tape, &cursor, span.len), 0);
-		assert_int_equal(cursor_advance(tape, &cursor, 0), 0);
+		assert_int_equal(
+		    cursor_advance(tape, VIEW_RAW, &cursor, span.len), 0);
+		assert_int_equal(cursor_advance(tape, VIEW_RAW, &cursor, 0), 0);
 	}
-	assert_int_equal(cursor_span(tape, &cursor, MAX_MIN, &span), 1);
+	assert_int_equal(
+	    cursor_span(tape, VIEW_RAW, &cursor, MAX_MIN, NULL, &span), 1);
 	assert_int_equal(span.len, 100 + 2);
-	assert_int_equal(cursor_advance(tape, &cursor, span.len), 1);
+	assert_int_equal(cursor_advance(tape, VIEW_RAW, &cursor, span.len), 1);
 	assert_false(cursor_inside_message(&cursor));
-	assert_int_equal(cursor_span(tape, &cursor, MAX_MIN, &span), 0);
+	assert_int_equal(
+	    cursor_span(tape, VIEW_RAW, &cursor, MAX_MIN, NULL, &span), 0);
 	tape_free(tape);
 }
 

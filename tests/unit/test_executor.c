@@ -2,7 +2,7 @@
  * The executor: invariants E1 to E9; E10 is tested with tasks.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include <sched.h>
 #include <signal.h>

@@ -2,7 +2,7 @@
  * After fork(): invariants P1 to P3.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>
@@ -14,6 +14,11 @@ struct inherited {
 	es_call *call;
 	es_future *f;
 	es_executor *executor;
+	es_tx *tx;
+	es_rx *rx;
+	es_group *group;
+	es_watch *watch;
+	int fds[2];
 };
 
 static void
@@ -22,6 +27,36 @@ never_signal(int signo, const struct signalfd_siginfo *info, void *arg)
 	(void)signo;
 	(void)info;
 	rig_never(arg);
+}
+
+static void
+never_watched(int fd, unsigned what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	rig_never(arg);
+}
+
+/* On the loop's thread. */
+static void
+make_loop_owned(void *arg)
+{
+	struct inherited *in = arg;
+
+	if (es_group_new(in->loop, &in->group) < 0 ||
+	    es_watch_new(in->loop, "x", in->fds[0], ES_READ, never_watched,
+		NULL, &in->watch) < 0)
+		abort();
+}
+
+static void
+free_loop_owned(void *arg)
+{
+	struct inherited *in = arg;
+
+	es_watch_free(in->watch);
+	if (es_group_close(in->group, 0) < 0)
+		abort();
 }
 
 #define EXPECT_CHILD(call)                                                     \
@@ -73,8 +108,29 @@ child_tries(struct inherited *in)
 	EXPECT_CHILD(es_executor_shutdown(in->executor, 0, 0));
 	EXPECT_CHILD(es_add_signal_handler(in->loop, 10, never_signal, NULL));
 	EXPECT_CHILD(es_remove_signal_handler(in->loop, 10));
+	EXPECT_CHILD(es_spawn(in->loop, "x", rig_never_body, NULL, NULL, NULL));
+	EXPECT_CHILD(es_gather(in->loop, &in->f, 1, 0, &f));
+	EXPECT_CHILD(
+	    es_group_spawn(in->group, "x", rig_never_body, NULL, NULL, NULL));
+	EXPECT_CHILD(es_group_close(in->group, 0));
+	EXPECT_CHILD(es_group_new(in->loop, &in->group));
+	EXPECT_CHILD(es_watch_new(
+	    in->loop, "x", 0, ES_READ, never_watched, NULL, &in->watch));
+	EXPECT_CHILD(es_watch_set(in->watch, ES_WRITE));
+	EXPECT_CHILD(es_stream_new(in->loop, NULL, &in->tx, &in->rx));
+	EXPECT_CHILD(es_send(in->tx, ES_NOTHING, 0, 0));
+	EXPECT_CHILD(es_next(in->rx, 0, &value));
+	EXPECT_CHILD(es_tx_on_room(in->tx, in->loop, rig_never, NULL));
+	EXPECT_CHILD(es_rx_on_ready(in->rx, in->loop, rig_never, NULL));
+	EXPECT_CHILD(es_tx_end(in->tx, 0, NULL));
+	EXPECT_CHILD(es_rx_close(in->rx));
+	EXPECT_CHILD(es_loop_thread_start(in->loop, &in->thread));
+	EXPECT_CHILD(
+	    es_run_in_executor(in->executor, "x", rig_never_body, NULL, NULL));
 	/* Void ones do nothing, and do not touch what the parent shares. */
 	es_loop_stop(in->loop);
+	es_group_cancel(in->group);
+	es_watch_free(in->watch);
 	es_call_unref(in->call);
 	es_future_unref(in->f);
 	es_loop_unref(in->loop);
@@ -109,6 +165,10 @@ P1_P2_everything_answers_echild_in_the_child(void **state)
 	assert_int_equal(es_call_later(in.loop, ES_S(1000), "x", rig_never,
 			     NULL, NULL, &in.call),
 	    0);
+	assert_int_equal(es_stream_new(in.loop, NULL, &in.tx, &in.rx), 0);
+	assert_int_equal(pipe(in.fds), 0);
+	rig_soon(in.loop, make_loop_owned, &in);
+	rig_turn(in.loop);
 	assert_int_equal(es_loop_thread_start(in.loop, &in.thread), 0);
 	es_loop_get_stats(in.loop, &before);
 	child = fork();
@@ -125,10 +185,15 @@ P1_P2_everything_answers_echild_in_the_child(void **state)
 	assert_int_equal(after.wakeups, before.wakeups);
 	assert_int_equal(es_call_cancel(in.call), 1);
 	es_call_unref(in.call);
+	rig_soon(in.loop, free_loop_owned, &in);
+	assert_int_equal(es_tx_end(in.tx, 0, NULL), 0);
+	assert_int_equal(es_rx_close(in.rx), 0);
 	assert_int_equal(es_loop_thread_stop(in.thread, 0), 0);
 	assert_int_equal(es_executor_shutdown(in.executor, 0, ES_S(5)), 0);
 	es_future_unref(in.f);
 	es_loop_unref(in.loop);
+	close(in.fds[0]);
+	close(in.fds[1]);
 }
 
 static void

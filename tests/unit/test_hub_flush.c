@@ -57,7 +57,7 @@ a_full_socket_is_left_alone_until_it_is_writable(void **state)
 	f->peers[0].stalled = false;
 	peers_writable(f, &f->peers[0]);
 	assert_false(peers_flush(f));
-	assert_int_equal(f->peers[0].expected, f->newest[0] + 1);
+	assert_int_equal(f->peers[0].expected, f->of[0].newest + 1);
 	assert_true(hub_consumer_lag(&f->peers[1].consumer) >= 50);
 }
 
@@ -112,7 +112,7 @@ neither_line_starves_the_other(void **state)
 			peers_listen(f, &f->peers[4 + i], 0);
 		}
 		/* 10 MB each, four spans a visit. */
-		while (f->peers[0].expected <= f->newest[1]) {
+		while (f->peers[0].expected <= f->of[1].newest) {
 			peers_publish(f, 0, 128);
 			(void)peers_flush(f);
 			assert_in_range(++flushes, 1, 4 * 2 * 60);
@@ -206,12 +206,12 @@ a_huge_backlog_gets_a_few_spans_a_visit(void **state)
 		peers_publish(f, 0, 20);
 		assert_true(peers_flush(f));
 		assert_in_range(f->peers[0].writes, 1, HUB_VISIT_SPANS_MAX);
-		assert_int_equal(f->peers[1].expected, f->newest[0] + 1);
+		assert_int_equal(f->peers[1].expected, f->of[0].newest + 1);
 		f->peers[0].writes = 0;
 	}
 	while (peers_flush(f))
 		;
-	assert_int_equal(f->peers[0].expected, f->newest[0] + 1);
+	assert_int_equal(f->peers[0].expected, f->of[0].newest + 1);
 }
 
 static void

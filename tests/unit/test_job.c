@@ -2,7 +2,7 @@
  * Jobs that wait for jobs: DL3 to DL6.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 static es_executor *executor;
 

@@ -276,9 +276,9 @@ what_a_line_is_about_stands_in_its_text(void **state)
 	log_event(LOG_LEVEL_WARN, &about, "cut, lacks %d", 3);
 	log_event(LOG_LEVEL_INFO, &(struct log_about){ .feed = "v" }, "up");
 	log_stop(PATIENCE_US);
-	assert_string_equal(collect("up\n"),
-	    "WARN conn=12.7 channel=ticks peer=[::1]:5 cut, lacks 3\n"
-	    "INFO feed=v up\n");
+	assert_string_equal(collect("feed=v\n"),
+	    "WARN cut, lacks 3 conn=12.7 channel=ticks peer=[::1]:5\n"
+	    "INFO up feed=v\n");
 }
 
 static void
@@ -289,6 +289,7 @@ a_sink_gets_fields(void **state)
 	sunk.answer = 0;
 	log_set_sink(sink);
 	log_info("before the start");
+	log_event(LOG_LEVEL_INFO, &about, "early");
 	assert_int_equal(log_start(), 0);
 	log_event(LOG_LEVEL_WARN, &about, "cut\n");
 	log_event(LOG_LEVEL_ERROR,
@@ -298,15 +299,18 @@ a_sink_gets_fields(void **state)
 	log_error("plain");
 	log_stop(PATIENCE_US);
 	assert_string_equal(sunk.text,
-	    "PRIORITY=6|MESSAGE=before the start\n"
-	    "PRIORITY=4|MESSAGE=conn=12.7 channel=ticks peer=[::1]:5 cut|"
+	    "PRIORITY=6|MESSAGE=early conn=12.7 channel=ticks peer=[::1]:5|"
 	    "MESSAGE_ID=0123456789abcdef0123456789abcdef|EARSHOT_CONN=12.7|"
 	    "EARSHOT_CHANNEL=ticks|EARSHOT_PEER=[::1]:5\n"
-	    "PRIORITY=3|MESSAGE=channel=a?PRIORITY=0?b c?d|"
+	    "PRIORITY=4|MESSAGE=cut conn=12.7 channel=ticks peer=[::1]:5|"
+	    "MESSAGE_ID=0123456789abcdef0123456789abcdef|EARSHOT_CONN=12.7|"
+	    "EARSHOT_CHANNEL=ticks|EARSHOT_PEER=[::1]:5\n"
+	    "PRIORITY=3|MESSAGE=c?d channel=a?PRIORITY=0?b|"
 	    "EARSHOT_CHANNEL=a?PRIORITY=0?b\n"
 	    "PRIORITY=3|MESSAGE=plain\n");
 	log_error("after the stop");
-	assert_string_equal(collect("stop\n"), "ERROR after the stop\n");
+	assert_string_equal(
+	    collect("stop\n"), "<6>before the start\nERROR after the stop\n");
 }
 
 static void
@@ -320,8 +324,8 @@ what_the_sink_does_not_take_goes_to_stderr(void **state)
 	assert_int_equal(log_start(), 0);
 	log_event(LOG_LEVEL_WARN, &about, "two");
 	log_stop(PATIENCE_US);
-	assert_string_equal(collect("two\n"),
-	    "<6>one\n<4>conn=12.7 channel=ticks peer=[::1]:5 two\n");
+	assert_string_equal(collect(":5\n"),
+	    "<6>one\n<4>two conn=12.7 channel=ticks peer=[::1]:5\n");
 }
 
 /* Fields as long as they may be, in every place of the ring. */

@@ -2,7 +2,7 @@
  * Reports and what other threads can see: invariants D1 to D4.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include "daemon/base/log.h"
 

@@ -2,7 +2,7 @@
  * Signals as calls: invariants S1 to S7.  S8 is the daemon's.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include <signal.h>
 #include <sys/signalfd.h>

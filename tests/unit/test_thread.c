@@ -2,7 +2,7 @@
  * Loops on their own threads.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 static int
 give_name(void *arg, es_value *ret)

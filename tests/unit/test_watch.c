@@ -2,7 +2,7 @@
  * Descriptors on the loop, and foreign code on its base.
  */
 
-#include "loop_rig.h"
+#include "tests/unit/loop_rig.h"
 
 #include <fcntl.h>
 #include <sys/socket.h>
