@@ -29,6 +29,8 @@ enum option_key {
 	OPTION_COUNT = 'n',
 	OPTION_FROM = 256,
 	OPTION_JSON,
+	OPTION_RAW,
+	OPTION_STATE,
 	OPTION_WHOLE,
 	OPTION_BINARY,
 	OPTION_CA,
@@ -46,6 +48,8 @@ static const struct option options_long[] = {
 	{ "count", required_argument, NULL, OPTION_COUNT },
 	{ "from", required_argument, NULL, OPTION_FROM },
 	{ "json", no_argument, NULL, OPTION_JSON },
+	{ "raw", no_argument, NULL, OPTION_RAW },
+	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "whole", no_argument, NULL, OPTION_WHOLE },
 	{ "binary", no_argument, NULL, OPTION_BINARY },
 	{ "ca", required_argument, NULL, OPTION_CA },
@@ -85,12 +89,15 @@ static const char help_sub[] =
     "earshot sub CHANNEL... [OPTION...]\n"
     "\n"
     "Prints each message and a newline.  A lost connection is made again and\n"
-    "goes on where it was.\n"
+    "goes on where it was; what is missing is told on stderr.\n"
     "\n"
-    "      --from FROM  oldest; -N, the last N; or a position EPOCH:OFFSET,\n"
-    "                   what came after it; without it: what comes from now\n"
-    "  -n, --count N    end after N messages\n"
-    "      --json       an object a line: channel, offset, text or base64\n"
+    "      --from FROM   oldest; -N, the last N; or a position EPOCH:OFFSET,\n"
+    "                    what came after it; without it: what comes from now\n"
+    "  -n, --count N     end after N messages\n"
+    "      --json        an object a line, as earshot.v1 has it: channel,\n"
+    "                    offset, time, and data, text or base64\n"
+    "      --state FILE  go on where the last run with this file was\n"
+    "      --raw         the raw view of one channel, for other servers\n"
     "\n"
     "earshot --help tells the options of every command.\n";
 
@@ -118,6 +125,8 @@ commands_of(int key)
 	case OPTION_COUNT:
 	case OPTION_FROM:
 	case OPTION_JSON:
+	case OPTION_RAW:
+	case OPTION_STATE:
 		return COMMAND_SUB;
 	default:
 		return COMMAND_ANY;
@@ -169,6 +178,11 @@ take_valued(struct command_line *line, int key)
 	case OPTION_CA:
 		options->trust.ca_path = optarg;
 		break;
+	case OPTION_STATE:
+		if (optarg[0] == '\0')
+			return usage("--state: expected a file's name");
+		options->state_path = optarg;
+		break;
 	case OPTION_COUNT:
 		if (take_number(1, &options->count) < 0)
 			return usage(
@@ -211,6 +225,9 @@ take_option(struct command_line *line, int key)
 	case OPTION_JSON:
 		options->json = true;
 		break;
+	case OPTION_RAW:
+		options->raw = true;
+		break;
 	case OPTION_WHOLE:
 		options->whole = true;
 		break;
@@ -247,6 +264,9 @@ check_channels(struct ctl_options *options, enum command command)
 	if (command == COMMAND_PUB && options->channel_count > 1)
 		return usage(
 		    "pub: one channel, not also '%s'", options->channels[1]);
+	if (options->raw && options->channel_count > 1)
+		return usage("sub --raw: one channel, not also '%s'",
+		    options->channels[1]);
 	if (options->channel_count > CTL_CHANNELS_MAX)
 		return usage("sub: at most %d channels", CTL_CHANNELS_MAX);
 	for (i = 0; i < options->channel_count; i++)

@@ -37,7 +37,8 @@ struct ctl_options {
 	bool whole, binary; /* pub */
 	const char *from; /* sub; NULL: live */
 	int64_t count; /* sub; 0: for ever */
-	bool json; /* sub */
+	bool json, raw; /* sub */
+	const char *state_path; /* sub; NULL: nothing is kept */
 };
 
 int pub_run(const struct ctl_options *options);

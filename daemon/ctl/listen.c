@@ -1,357 +1,207 @@
 /*
- * One channel, listened to for ever.
+ * The raw view of one channel.
  *
- * The happy path: listen_start() -> on_open: the answer's Earshot-Position is
- * where we are -> every message is one further -> the connection ends -> after
- * a delay the next, with from=POSITION, goes on exactly there.
+ * The happy path: the answer's Earshot-Position is where we are -> every
+ * message is one further -> the connection is lost -> the next one, with
+ * from=POSITION, goes on exactly there.
  *
  * What can go wrong:
- * - no connection: the next address at once, then full jitter (retry.h);
- * - the server says no (4xx, a policy's close code): told, exit 1;
  * - what we lack is gone: a 4009 close, or Earshot-Recovered: false; told, and
  *   on from where the server can serve;
  * - a server without positions: after a reconnect we hear what comes then.
  */
 
+#include "daemon/base/memory.h"
 #include "daemon/ctl/sub.h"
+#include "proto/base64.h"
+#include "proto/json.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#define LINE_BYTES_MAX (SIZE_MAX / 2)
 #define POSITION_HEADER "earshot-position"
 #define RECOVERED_HEADER "earshot-recovered"
-#define MESSAGE_BYTES_MAX ((size_t)256 * 1024 * 1024)
-#define CLOSE_TIMEOUT ES_S(2)
 
-static void connect_next(struct listening *listening) LOOP_THREAD;
-
-__attribute__((format(printf, 2, 3))) static void
-tell_state(const struct listening *listening, const char *fmt, ...)
+static struct place *
+place_of(struct sub *sub)
 {
-	char text[2 * CTL_TEXT_MAX];
-	va_list args;
-
-	if (!listening->sub->states)
-		return;
-	va_start(args, fmt);
-	(void)vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	ctl_say("%s: %s", listening->channel, text);
+	assert(sub->channel_count == 1);
+	return &sub->places.list[0];
 }
 
+/* Where to go on, as an argument; none is live. */
 static void
-give_up(struct listening *listening, const char *text)
+path(char *out, size_t size, void *arg)
 {
-	es_loop_assert(listening->sub->session->loop);
-	ctl_say("%s: %s", listening->channel, text);
-	sub_end(listening->sub, CTL_FAILED);
-}
+	struct sub *sub = arg;
+	const struct place *place = place_of(sub);
+	char position[POSITION_TEXT_MAX], encoded[3 * POSITION_TEXT_MAX];
+	const char *from = "";
 
-static void
-on_again(void *arg)
-{
-	struct listening *listening = arg;
-
-	es_loop_assert(listening->sub->session->loop);
-	es_call_unref(listening->again);
-	listening->again = NULL;
-	connect_next(listening);
-}
-
-static void
-again_in(struct listening *listening, es_usec delay)
-{
-	es_loop_assert(listening->sub->session->loop);
-	assert(listening->again == NULL);
-	if (listening->sub->ending)
-		return;
-	if (es_call_later(listening->sub->session->loop, delay, "sub.again",
-		on_again, listening, NULL, &listening->again) < 0)
-		give_up(listening, "out of memory");
-}
-
-/* An attempt, or a connection, has failed for that reason. */
-static void
-failed(struct listening *listening, const char *text)
-{
-	const es_usec delay = retry_failed(&listening->retry, session_random());
-	char whole[2 * CTL_TEXT_MAX];
-
-	if (delay < 0) {
-		(void)snprintf(whole, sizeof(whole), "%s: %s",
-		    listening->sub->options->url_text, text);
-		give_up(listening, whole);
-		return;
+	if (place->known) {
+		(void)position_put(position, &place->position);
+		from = position;
+	} else if (!sub->dial.retry.ever_open && sub->options->from != NULL) {
+		from = sub->options->from;
 	}
-	tell_state(
-	    listening, "%s; again in %" PRId64 " ms", text, delay / 1000);
-	again_in(listening, delay);
-}
-
-static void
-drop_client(struct listening *listening)
-{
-	es_loop_assert(listening->sub->session->loop);
-	client_free(listening->client);
-	listening->client = NULL;
-	sub_closed(listening->sub);
+	if (from[0] == '\0' ||
+	    url_encode(encoded, sizeof(encoded), from, strlen(from)) < 0)
+		(void)snprintf(out, size, "/ws/%s", place->channel);
+	else
+		(void)snprintf(
+		    out, size, "/ws/%s?from=%s", place->channel, encoded);
 }
 
 static void
 on_open(struct client *client, void *arg)
 {
-	struct listening *listening = arg;
-	struct sub *sub = listening->sub;
+	struct sub *sub = arg;
+	struct place *place = place_of(sub);
 	const char *position, *recovered;
+	struct position got;
 
 	es_loop_assert(sub->session->loop);
 	position = client_header(client, POSITION_HEADER);
 	recovered = client_header(client, RECOVERED_HEADER);
-	listening->opened_at = es_loop_time(sub->session->loop);
-	retry_opened(&listening->retry, 0);
 	if (recovered != NULL && strcmp(recovered, "true") != 0)
 		ctl_say("%s: some messages are gone; goes on after %s",
-		    listening->channel,
+		    place->channel,
 		    position != NULL ? position : "an unknown place");
-	listening->has_position =
-	    position != NULL &&
-	    position_get(position, strlen(position), &listening->position) == 0;
-	tell_state(listening, "listening, %s",
-	    listening->has_position ? position : "without a position");
-	if (sub->ending)
-		client_close(client, 1000, "");
-	else if (sub->paused)
-		client_pause(client);
+	place->known = position != NULL &&
+		       position_get(position, strlen(position), &got) == 0;
+	if (place->known)
+		place_move(&sub->places, place, &got);
+	dial_tell(&sub->dial, "%s: listening, %s", place->channel,
+	    place->known ? position : "without a position");
+}
+
+/* Quotes and escapes, into the line. */
+static int
+put_json_string(struct buffer *line, const char *text, size_t len)
+{
+	const size_t bytes = json_put_string(NULL, 0, text, len);
+	char *quoted = memory_alloc(bytes);
+	int error;
+
+	if (quoted == NULL)
+		return -ENOMEM;
+	(void)json_put_string(quoted, bytes, text, len);
+	error = buffer_append(line, quoted, bytes, LINE_BYTES_MAX);
+	memory_free(quoted);
+	return error;
+}
+
+static int
+put_base64(struct buffer *line, const void *data, size_t len)
+{
+	const size_t bytes = base64_bytes(len);
+	char *text = memory_alloc(bytes);
+	int error;
+
+	if (text == NULL)
+		return -ENOMEM;
+	error = buffer_append(
+	    line, text, base64_put(text, data, len), LINE_BYTES_MAX);
+	memory_free(text);
+	return error;
+}
+
+/* {"channel":"ticks","offset":42,"text":"…"}; binary: "base64". */
+static int
+make_json(struct buffer *line, const struct place *place, enum client_kind kind,
+    const void *data, size_t len)
+{
+	const bool text = kind == CLIENT_TEXT;
+	int error;
+
+	error = buffer_printf(
+	    line, LINE_BYTES_MAX, "{\"channel\":\"%s\"", place->channel);
+	if (error == 0 && place->known)
+		error = buffer_printf(line, LINE_BYTES_MAX,
+		    ",\"offset\":%" PRId64, place->position.offset + 1);
+	if (error == 0)
+		error = buffer_printf(line, LINE_BYTES_MAX,
+		    text ? ",\"text\":" : ",\"base64\":\"");
+	if (error == 0)
+		error = text ? put_json_string(line, data, len)
+			     : put_base64(line, data, len);
+	if (error == 0)
+		error = buffer_printf(line, LINE_BYTES_MAX, text ? "}" : "\"}");
+	return error;
 }
 
 static void
-on_message(struct client *client, enum client_kind kind, const void *data,
-    size_t len, void *arg)
+on_message(enum client_kind kind, const void *data, size_t len, void *arg)
 {
-	struct listening *listening = arg;
+	struct sub *sub = arg;
+	struct place *place = place_of(sub);
 
-	(void)client;
-	es_loop_assert(listening->sub->session->loop);
-	if (listening->has_position)
-		listening->position.offset++;
-	sub_message(listening->sub, listening->channel,
-	    listening->has_position ? listening->position.offset : 0, kind,
-	    data, len);
+	es_loop_assert(sub->session->loop);
+	if (!sub->options->json) {
+		sub_take(sub, place, data, len);
+		return;
+	}
+	buffer_clear(&sub->line);
+	if (make_json(&sub->line, place, kind, data, len) == 0) {
+		sub_take(sub, place, sub->line.data, sub->line.len);
+	} else {
+		ctl_say("%s", strerror(ENOMEM));
+		sub_end(sub, CTL_FAILED, 1000, "");
+	}
 }
 
 /* "gap EPOCH:FROM-TO": we have everything that can be had up to TO. */
-static bool
-skip_gap(struct listening *listening, const char *reason, size_t len)
+static void
+skip_gap(struct sub *sub, const char *reason, size_t len)
 {
+	struct place *place = place_of(sub);
 	char text[CLIENT_REASON_MAX + 1], *dash;
 	struct position from, to;
 
 	if (len < 4 || len >= sizeof(text) || memcmp(reason, "gap ", 4) != 0)
-		return false;
+		return;
 	memcpy(text, reason + 4, len - 4);
 	text[len - 4] = '\0';
 	dash = strchr(text, '-');
 	if (dash == NULL ||
 	    position_get(text, (size_t)(dash - text), &from) < 0)
-		return false;
+		return;
 	to.epoch = from.epoch;
 	to.offset = strtoll(dash + 1, &dash, 10);
 	if (*dash != '\0' || to.offset < from.offset)
-		return false;
+		return;
 	ctl_say("%s: messages %" PRId64 " to %" PRId64 " are gone",
-	    listening->channel, from.offset, to.offset);
-	listening->position = to;
-	listening->has_position = true;
-	return true;
-}
-
-/* Codes after which it would only end the same way. */
-static bool
-is_final(uint16_t code)
-{
-	switch (code) {
-	case 1003:
-	case 1007: /* these are ours: the server's text is not UTF-8, … */
-	case 1008:
-	case 1009: /* … its message is longer than we take */
-	case 1010:
-	case 4001:
-	case 4401:
-	case 4403:
-		return true;
-	default:
-		return false;
-	}
+	    place->channel, from.offset, to.offset);
+	place_move(&sub->places, place, &to);
 }
 
 static void
-printable(char *out, size_t size, const char *text, size_t len)
+on_lost(uint16_t code, const char *reason, size_t len, void *arg)
 {
-	size_t i, n = len < size - 1 ? len : size - 1;
+	struct sub *sub = arg;
 
-	for (i = 0; i < n; i++)
-		out[i] = (unsigned char)text[i] < ' ' || text[i] == 0x7f
-			     ? '?'
-			     : text[i];
-	out[n] = '\0';
-}
-
-static void
-on_close(struct client *client, uint16_t code, const char *reason, size_t len,
-    void *arg)
-{
-	struct listening *listening = arg;
-	struct sub *sub = listening->sub;
-	char words[CLIENT_REASON_MAX + 1], text[CTL_TEXT_MAX];
-	es_usec hint;
-
-	(void)client;
-	es_loop_assert(sub->session->loop);
-	printable(words, sizeof(words), reason, len);
-	hint = retry_hint_us(reason, len);
-	(void)snprintf(text, sizeof(text), "closed with %u%s%s", code,
-	    words[0] != '\0' ? ": " : "", words);
-	retry_opened(&listening->retry,
-	    es_loop_time(sub->session->loop) - listening->opened_at);
 	if (code == 4009 && !sub->ending)
-		(void)skip_gap(listening, reason, len);
-	drop_client(listening);
-	if (sub->ending)
-		return;
-	if (is_final(code)) {
-		give_up(listening, text);
-	} else if (code == 1001 && hint >= 0) {
-		tell_state(listening, "%s; again in %" PRId64 " ms", text,
-		    hint / 1000);
-		again_in(listening, hint);
-	} else {
-		failed(listening, text);
-	}
+		skip_gap(sub, reason, len);
 }
 
-static void
-on_error(struct client *client, const struct client_error *error, void *arg)
-{
-	struct listening *listening = arg;
-	const unsigned status = error->status;
-	char text[CTL_TEXT_MAX];
-
-	(void)client;
-	es_loop_assert(listening->sub->session->loop);
-	if (error->body_len == 0 ||
-	    !session_error_text(error->body, error->body_len, text))
-		(void)snprintf(text, sizeof(text), "%s", error->text);
-	drop_client(listening);
-	if (listening->sub->ending)
-		return;
-	if (status == 0 &&
-	    listening->addresses.next < listening->addresses.count)
-		again_in(listening, 0);
-	else if (status == 0 || status >= 500 || status == 408 || status == 429)
-		failed(listening, text);
-	else
-		give_up(listening, text);
-}
-
-static const struct client_ops client_ops = {
-	.on_open = on_open,
-	.on_message = on_message,
-	.on_close = on_close,
-	.on_error = on_error,
-};
-
-/* Where to go on, as an argument; "" is live. */
-static void
-from_text(const struct listening *listening, char *out, size_t size)
-{
-	const struct ctl_options *options = listening->sub->options;
-	char position[POSITION_TEXT_MAX], encoded[3 * POSITION_TEXT_MAX];
-	const char *text = "";
-
-	if (listening->has_position) {
-		(void)position_put(position, &listening->position);
-		text = position;
-	} else if (!listening->retry.ever_open && options->from != NULL) {
-		text = options->from;
-	}
-	if (text[0] == '\0' ||
-	    url_encode(encoded, sizeof(encoded), text, strlen(text)) < 0)
-		out[0] = '\0';
-	else
-		(void)snprintf(out, size, "?from=%s", encoded);
-}
-
-static void
-connect_next(struct listening *listening)
+void
+listen_start(struct sub *sub)
 {
 	static const char *const wanted[] = { POSITION_HEADER, RECOVERED_HEADER,
 		NULL };
-	struct sub *sub = listening->sub;
-	const struct url *url = &sub->options->url;
-	char path[sizeof(url->path) + 512], from[256], text[CTL_TEXT_MAX];
-	struct client_options options = {
+	static const struct dial_ops ops = { .wanted = wanted,
 		.path = path,
-		.wanted = wanted,
-		.message_bytes_max = MESSAGE_BYTES_MAX,
-		.queue_bytes_max = 4096,
-		.connect_timeout = SESSION_CONNECT_TIMEOUT,
-		.close_timeout = CLOSE_TIMEOUT,
-	};
-	int error;
+		.opened = on_open,
+		.message = on_message,
+		.lost = on_lost,
+		.gave_up = sub_gave_up,
+		.over = sub_over };
 
-	es_loop_assert(sub->session->loop);
-	if (listening->addresses.next >= listening->addresses.count &&
-	    !addresses_find(&listening->addresses, url, text)) {
-		failed(listening, text);
-		return;
-	}
-	(void)addresses_next(&listening->addresses, url, &options.peer);
-	from_text(listening, from, sizeof(from));
-	(void)snprintf(path, sizeof(path), "%s/ws/%s%s", url->path,
-	    listening->channel, from);
-	error = client_open(sub->session->outbound, &options, &client_ops,
-	    listening, &listening->client);
-	if (error < 0)
-		failed(listening, strerror(-error));
-	else
-		sub->open++;
-}
-
-void
-listen_start(struct listening *listening)
-{
-	connect_next(listening);
-}
-
-static void
-forget_again(struct listening *listening)
-{
-	if (listening->again == NULL)
-		return;
-	(void)es_call_cancel(listening->again);
-	es_call_unref(listening->again);
-	listening->again = NULL;
-}
-
-void
-listen_close(struct listening *listening)
-{
-	es_loop_assert(listening->sub->session->loop);
-	forget_again(listening);
-	if (listening->client != NULL)
-		client_close(listening->client, 1000, "");
-}
-
-void
-listen_stop(struct listening *listening)
-{
-	es_loop_assert(listening->sub->session->loop);
-	forget_again(listening);
-	client_free(listening->client);
-	listening->client = NULL;
+	dial_init(&sub->dial, sub->session, &ops, sub, sub->states);
+	dial_start(&sub->dial);
 }

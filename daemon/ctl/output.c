@@ -73,6 +73,7 @@ output_put(struct output *output, const void *data, size_t len)
 	error = buffer_append(&output->buffer, data, len, SIZE_MAX / 2);
 	if (error < 0)
 		return error;
+	output->put += len;
 	if (!output->is_full && output->buffer.len > OUTPUT_HIGH_BYTES) {
 		output->is_full = true;
 		output->ops->full(output->arg);
@@ -147,6 +148,7 @@ output_flush(struct output *output)
 	if (output->buffer.len > 0) {
 		done = write_some(output, &error);
 		buffer_consume(&output->buffer, done);
+		output->taken += done;
 		if (error == 0 && output->buffer.len > 0)
 			error = es_watch_new(output->loop, "stdout", output->fd,
 			    ES_WRITE, on_writable, output, &output->watch);

@@ -33,6 +33,7 @@ struct output {
 	const struct output_ops *ops;
 	void *arg;
 	struct buffer buffer;
+	uint64_t put, taken; /* bytes so far: ours, and of those stdout's */
 	es_watch *watch; /* until it takes bytes again */
 	es_watch *hangup;
 	bool is_file, is_full, is_broken, drain;

@@ -7,6 +7,7 @@
 
 #include "daemon/ctl/session.h"
 #include "daemon/base/log.h"
+#include "daemon/ctl/words.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -17,7 +18,8 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define FDS_MAX (CTL_CHANNELS_MAX + 64)
+#define FDS_MAX 64
+#define HEADS_MAX 4
 #define HEAD_BYTES_MAX 16384
 
 void
@@ -90,7 +92,7 @@ static void
 start(void *arg)
 {
 	const struct glue_options options = { .fds_max = FDS_MAX,
-		.heads_max = CTL_CHANNELS_MAX,
+		.heads_max = HEADS_MAX,
 		.head_bytes_max = HEAD_BYTES_MAX,
 		.request_timeout_s = 60,
 		.client_only = true };
@@ -213,16 +215,14 @@ session_error_text(const void *body, size_t len, char out[static CTL_TEXT_MAX])
 {
 	json_t *root = json_loadb(body, len, 0, NULL);
 	const char *code, *message;
+	char text[CTL_TEXT_MAX];
 	bool is_error;
-	char *at;
 
 	is_error = json_unpack(root, "{s:{s:s,s:s}}", "error", "code", &code,
 		       "message", &message) == 0;
 	if (is_error) {
-		(void)snprintf(out, CTL_TEXT_MAX, "%s: %s", code, message);
-		for (at = out; *at != '\0'; at++)
-			if ((unsigned char)*at < ' ' || *at == 0x7f)
-				*at = '?';
+		(void)snprintf(text, sizeof(text), "%s: %s", code, message);
+		words_printable(out, CTL_TEXT_MAX, text, strlen(text));
 	}
 	json_decref(root);
 	return is_error;

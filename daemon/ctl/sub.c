@@ -1,182 +1,132 @@
 /*
  * earshot sub: what is published on channels, to stdout.
  *
- * The happy path: one listening for each channel (listen.c) -> sub_message()
- * makes a line of each message -> before the loop waits, what goes without
- * waiting is written -> the count is reached, or a signal comes: everything
- * closes, the rest is written.
+ * The happy path: the positions of the state file are read -> one connection
+ * (dial.c), on which all channels are followed (follow.c), or one is listened
+ * to (listen.c) -> sub_take() makes a line of each message -> before the loop
+ * waits, what goes without waiting is written, and what stdout has taken is
+ * kept -> the count is reached, or a signal comes: the connection closes, the
+ * rest is written and kept.
  *
  * What can go wrong:
- * - the reader is slow: above a limit the connections are not read, the
- *   server keeps our place;
+ * - the reader is slow: above a limit the connection is not read, the server
+ *   keeps our place;
  * - the reader is gone: that is how `| head -1` ends, and no fault;
  * - a connection that does not close: it has its own deadline.  A second
- *   signal does not wait for it, nor for the reader.
+ *   signal does not wait for it, nor for the reader, nor for the disk.
  */
 
 #include "daemon/ctl/sub.h"
-#include "daemon/base/memory.h"
-#include "proto/base64.h"
-#include "proto/json.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-#define LINE_BYTES_MAX (SIZE_MAX / 2)
-
-/* Both must be done before the run is over. */
+/* What stdout has taken may be kept. */
 static void
-end_if_done(struct sub *sub)
+settle(struct sub *sub)
 {
-	if (sub->open > 0 || sub->output.buffer.len > 0)
+	es_loop_assert(sub->session->loop);
+	if (sub->keep.path == NULL)
 		return;
+	places_settle(&sub->places, sub->output.put, sub->output.taken);
+	keep_look(&sub->keep);
+}
+
+static void
+on_kept(void *arg)
+{
+	struct sub *sub = arg;
+
+	if (sub->keep.error < 0)
+		sub->exit_code = CTL_FAILED;
 	session_finish(sub->session, sub->exit_code);
 }
 
-void
-sub_end(struct sub *sub, int exit_code)
+/* Connection and output must be done before the run is over. */
+static void
+end_if_done(struct sub *sub)
 {
-	size_t i;
+	es_loop_assert(sub->session->loop);
+	if (!sub->ending || sub->keeping || !dial_is_over(&sub->dial) ||
+	    sub->output.buffer.len > 0)
+		return;
+	sub->keeping = true;
+	settle(sub);
+	if (keep_finish(&sub->keep))
+		on_kept(sub);
+}
 
+void
+sub_end(struct sub *sub, int exit_code, uint16_t code, const char *reason)
+{
 	es_loop_assert(sub->session->loop);
 	if (sub->ending)
 		return;
 	sub->ending = true;
 	sub->exit_code = exit_code;
-	for (i = 0; i < sub->options->channel_count; i++)
-		listen_close(&sub->listening[i]);
+	dial_close(&sub->dial, code, reason);
 	output_drain(&sub->output);
 	end_if_done(sub);
 }
 
 void
-sub_closed(struct sub *sub)
+sub_gave_up(void *arg)
 {
-	assert(sub->open > 0);
-	sub->open--;
-	if (sub->ending)
-		end_if_done(sub);
-}
+	struct sub *sub = arg;
 
-/* Quotes and escapes, into the line. */
-static int
-put_json_string(struct buffer *line, const char *text, size_t len)
-{
-	const size_t bytes = json_put_string(NULL, 0, text, len);
-	char *quoted = memory_alloc(bytes);
-	int error;
-
-	if (quoted == NULL)
-		return -ENOMEM;
-	(void)json_put_string(quoted, bytes, text, len);
-	error = buffer_append(line, quoted, bytes, LINE_BYTES_MAX);
-	memory_free(quoted);
-	return error;
-}
-
-static int
-put_base64(struct buffer *line, const void *data, size_t len)
-{
-	const size_t bytes = base64_bytes(len);
-	char *text = memory_alloc(bytes);
-	int error;
-
-	if (text == NULL)
-		return -ENOMEM;
-	error = buffer_append(
-	    line, text, base64_put(text, data, len), LINE_BYTES_MAX);
-	memory_free(text);
-	return error;
-}
-
-/* {"channel":"ticks","offset":42,"text":"…"}; binary: "base64". */
-static int
-make_json(struct buffer *line, const char *channel, int64_t offset,
-    enum client_kind kind, const void *data, size_t len)
-{
-	const bool text = kind == CLIENT_TEXT;
-	int error;
-
-	error =
-	    buffer_printf(line, LINE_BYTES_MAX, "{\"channel\":\"%s\"", channel);
-	if (error == 0 && offset > 0)
-		error = buffer_printf(
-		    line, LINE_BYTES_MAX, ",\"offset\":%" PRId64, offset);
-	if (error == 0)
-		error = buffer_printf(line, LINE_BYTES_MAX,
-		    text ? ",\"text\":" : ",\"base64\":\"");
-	if (error == 0)
-		error = text ? put_json_string(line, data, len)
-			     : put_base64(line, data, len);
-	if (error == 0)
-		error =
-		    buffer_printf(line, LINE_BYTES_MAX, text ? "}\n" : "\"}\n");
-	return error;
-}
-
-static int
-print(struct sub *sub, const char *channel, int64_t offset,
-    enum client_kind kind, const void *data, size_t len)
-{
-	int error;
-
-	if (!sub->options->json) {
-		error = output_put(&sub->output, data, len);
-		return error == 0 ? output_put(&sub->output, "\n", 1) : error;
-	}
-	buffer_clear(&sub->line);
-	error = make_json(&sub->line, channel, offset, kind, data, len);
-	if (error == 0)
-		error = output_put(&sub->output, sub->line.data, sub->line.len);
-	return error;
+	es_loop_assert(sub->session->loop);
+	sub_end(sub, CTL_FAILED, 1000, "");
 }
 
 void
-sub_message(struct sub *sub, const char *channel, int64_t offset,
-    enum client_kind kind, const void *data, size_t len)
+sub_over(void *arg)
 {
+	end_if_done(arg);
+}
+
+void
+sub_take(struct sub *sub, struct place *place, const void *line, size_t len)
+{
+	int error;
+
 	es_loop_assert(sub->session->loop);
 	if (sub->ending)
 		return;
-	if (print(sub, channel, offset, kind, data, len) < 0) {
-		ctl_say("out of memory");
-		sub_end(sub, CTL_FAILED);
+	error = output_put(&sub->output, line, len);
+	if (error == 0)
+		error = output_put(&sub->output, "\n", 1);
+	if (error < 0) {
+		ctl_say("%s", strerror(-error));
+		sub_end(sub, CTL_FAILED, 1000, "");
 		return;
 	}
+	if (place->known)
+		place_advance(&sub->places, place);
 	sub->count++;
 	if (sub->count == sub->options->count)
-		sub_end(sub, CTL_OK);
+		sub_end(sub, CTL_OK, 1000, "");
 }
 
 static void
 on_full(void *arg)
 {
 	struct sub *sub = arg;
-	size_t i;
 
 	es_loop_assert(sub->session->loop);
-	sub->paused = true;
-	for (i = 0; i < sub->options->channel_count; i++)
-		if (sub->listening[i].client != NULL)
-			client_pause(sub->listening[i].client);
+	dial_pause(&sub->dial, true);
 }
 
 static void
 on_room(void *arg)
 {
 	struct sub *sub = arg;
-	size_t i;
 
 	es_loop_assert(sub->session->loop);
-	sub->paused = false;
-	for (i = 0; i < sub->options->channel_count; i++)
-		if (sub->listening[i].client != NULL)
-			client_resume(sub->listening[i].client);
+	dial_pause(&sub->dial, false);
 }
 
 static void
@@ -195,7 +145,7 @@ on_broken(int error, void *arg)
 		ctl_say("stdout: %s", strerror(-error));
 	if (error != -EPIPE && sub->ending)
 		sub->exit_code = CTL_FAILED; /* what was to come is lost */
-	sub_end(sub, error == -EPIPE ? CTL_OK : CTL_FAILED);
+	sub_end(sub, error == -EPIPE ? CTL_OK : CTL_FAILED, 1000, "");
 	end_if_done(sub);
 }
 
@@ -213,31 +163,7 @@ on_signal(int signo, const struct signalfd_siginfo *info, void *arg)
 	if (sub->ending)
 		session_finish(sub->session, sub->exit_code);
 	else
-		sub_end(sub, CTL_OK);
-}
-
-static int
-start_listening(struct sub *sub)
-{
-	const struct ctl_options *options = sub->options;
-	size_t i;
-
-	es_loop_assert(sub->session->loop);
-	sub->listening =
-	    memory_zalloc(options->channel_count * sizeof(*sub->listening));
-	if (sub->listening == NULL)
-		return -ENOMEM;
-	for (i = 0; i < options->channel_count; i++) {
-		struct listening *listening = &sub->listening[i];
-
-		listening->sub = sub;
-		listening->channel = options->channels[i];
-		retry_init(
-		    &listening->retry, options->retries, CTL_RETRIES_DEFAULT);
-	}
-	for (i = 0; i < options->channel_count && !sub->ending; i++)
-		listen_start(&sub->listening[i]);
-	return 0;
+		sub_end(sub, CTL_OK, 1000, "");
 }
 
 static void
@@ -250,12 +176,15 @@ start(struct session *session, void *arg)
 	sub->session = session;
 	output_init(
 	    &sub->output, session->loop, STDOUT_FILENO, &output_ops, sub);
+	keep_start(&sub->keep, session->loop, on_kept, sub);
 	error = es_add_signal_handler(session->loop, SIGINT, on_signal, sub);
 	if (error == 0)
 		error = es_add_signal_handler(
 		    session->loop, SIGTERM, on_signal, sub);
-	if (error == 0)
-		error = start_listening(sub);
+	if (error == 0 && sub->options->raw)
+		listen_start(sub);
+	else if (error == 0)
+		error = follow_start(sub);
 	if (error < 0) {
 		ctl_say("%s", strerror(-error));
 		session_finish(session, CTL_FAILED);
@@ -271,23 +200,53 @@ before_wait(void *arg)
 		return;
 	es_loop_assert(sub->session->loop);
 	output_flush(&sub->output);
+	settle(sub);
 }
 
 static void
 end(void *arg)
 {
 	struct sub *sub = arg;
-	size_t i;
 
 	if (sub->session == NULL) /* it never started */
 		return;
 	es_loop_assert(sub->session->loop);
-	for (i = 0; sub->listening != NULL && i < sub->options->channel_count;
-	     i++)
-		listen_stop(&sub->listening[i]);
-	memory_free(sub->listening);
+	dial_fini(&sub->dial);
+	follow_end(sub);
+	keep_end(&sub->keep);
 	output_fini(&sub->output);
 	buffer_fini(&sub->line);
+}
+
+/* A channel given twice counts once. */
+static void
+add_channels(struct sub *sub)
+{
+	const struct ctl_options *options = sub->options;
+	size_t i;
+
+	for (i = 0; i < options->channel_count; i++)
+		(void)places_add(&sub->places, options->channels[i],
+		    strlen(options->channels[i]));
+	sub->channel_count = sub->places.count;
+	assert(sub->channel_count > 0);
+}
+
+/* Where to go on.  An exit code. */
+static int
+recall(struct sub *sub)
+{
+	const int code = keep_open(&sub->keep, sub->options->state_path);
+	const size_t kept = keep_channels_max(&sub->keep);
+
+	if (code != CTL_OK)
+		return code;
+	if (places_init(&sub->places, sub->options->channel_count + kept) < 0) {
+		ctl_say("%s", strerror(ENOMEM));
+		return CTL_FAILED;
+	}
+	add_channels(sub);
+	return keep_recall(&sub->keep, &sub->places);
 }
 
 int
@@ -295,7 +254,13 @@ sub_run(const struct ctl_options *options)
 {
 	static const struct session_task task = { start, before_wait, end };
 	struct sub sub = { .options = options };
+	int code;
 
 	sub.states = options->verbosity > 0 || isatty(STDERR_FILENO);
-	return session_run(options, &task, &sub);
+	code = recall(&sub);
+	if (code == CTL_OK)
+		code = session_run(options, &task, &sub);
+	keep_close(&sub.keep);
+	places_fini(&sub.places);
+	return code;
 }

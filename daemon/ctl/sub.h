@@ -4,58 +4,63 @@
 /*
  * sub: what the files of `earshot sub` share.
  *
- * sub.c has the whole (stdout, signals, counting, the end), listen.c the one
- * channel (connecting, resuming, what a close means).
+ * sub.c has the whole (stdout, signals, counting, the end), follow.c what is
+ * said in earshot.v1, listen.c the raw view of one channel.
  */
 
 #include "daemon/base/buffer.h"
+#include "daemon/ctl/dial.h"
+#include "daemon/ctl/heard.h"
+#include "daemon/ctl/keep.h"
 #include "daemon/ctl/output.h"
-#include "daemon/ctl/retry.h"
+#include "daemon/ctl/place.h"
 #include "daemon/ctl/session.h"
-#include "daemon/lws/client.h"
-#include "proto/position.h"
 
-struct sub;
-
-/* One channel. */
-struct listening {
-	struct sub *sub;
-	const char *channel;
-	struct client *client; /* NULL: waiting to connect, or over */
-	struct addresses addresses;
-	struct retry retry;
-	es_call *again;
-	es_usec opened_at;
-	bool has_position;
-	struct position position; /* what we have, and all before it */
+/* Of follow.c. */
+struct follow {
+	struct hearing hearing;
+	struct again *again; /* one for each channel */
+	size_t next; /* before it all are asked for */
+	struct buffer object; /* the one being read */
+	struct buffer command;
 };
 
 struct sub {
 	struct session *session;
 	const struct ctl_options *options;
 	struct output output;
-	struct listening *listening; /* one for each channel */
+	struct dial dial;
+	struct places places;
+	size_t channel_count; /* places listened to, the first ones */
+	struct keep keep;
+	struct follow follow;
 	int64_t count; /* messages so far */
 	bool states; /* tell them on stderr */
-	bool paused;
 	bool ending;
+	bool keeping; /* the last save is under way */
 	int exit_code;
-	size_t open; /* connections that have not told their end */
 	struct buffer line;
 };
 
-/* listen.c */
-void listen_start(struct listening *listening) LOOP_THREAD;
-/* Says goodbye if it is connected; tries no more. */
-void listen_close(struct listening *listening) LOOP_THREAD;
-void listen_stop(struct listening *listening) LOOP_THREAD; /* frees */
+/* follow.c; start: -ENOMEM. */
+int follow_start(struct sub *sub) LOOP_THREAD;
+void follow_end(struct sub *sub) LOOP_THREAD;
 
-/* sub.c: a message, its offset 0 if it is not known. */
-void sub_message(struct sub *sub, const char *channel, int64_t offset,
-    enum client_kind kind, const void *data, size_t len) LOOP_THREAD;
-/* Everything closes, the rest is written, then the exit code. */
-void sub_end(struct sub *sub, int exit_code) LOOP_THREAD;
-/* A connection is over. */
-void sub_closed(struct sub *sub) LOOP_THREAD;
+/* listen.c */
+void listen_start(struct sub *sub) LOOP_THREAD;
+
+/* sub.c: a message of that channel as a line, without its newline. */
+void sub_take(struct sub *sub, struct place *place, const void *line,
+    size_t len) LOOP_THREAD;
+/* The connection is given up, which has been said. */
+void sub_gave_up(void *arg) LOOP_THREAD;
+/* It is over. */
+void sub_over(void *arg) LOOP_THREAD;
+/*
+ * The connection closes with code and reason, what was taken is written and
+ * kept, then the exit code.
+ */
+void sub_end(struct sub *sub, int exit_code, uint16_t code,
+    const char *reason) LOOP_THREAD;
 
 #endif
