@@ -41,6 +41,8 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 		return -ENOMEM;
 	handlers->rooms = *rooms;
 	handlers->count = conf->handler_count;
+	list_init(&handlers->topics);
+	list_init(&handlers->fresh);
 	handlers->lines =
 	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
 	handlers->items =
@@ -92,6 +94,7 @@ on_tick(void *arg)
 	for (i = 0; i < handlers->count; i++)
 		if (handlers->items[i].exec == NULL)
 			plugin_tick(&handlers->items[i], now_us);
+	consume_tick(handlers);
 	if (es_call_later(handlers->rooms.loop, tick_us(handlers),
 		"handlers tick", on_tick, handlers, NULL, &handlers->tick) < 0)
 		log_error("late callbacks are not told of: out of memory");
@@ -111,9 +114,8 @@ start_on_loop(void *arg, es_value *ret)
 
 		if (handler->conf->plugin == NULL)
 			r = exec_start(handler);
-		if (r == 0)
-			r = consume_start(handler);
 	}
+	consume_start(handlers);
 	if (r == 0)
 		r = es_call_later(handlers->rooms.loop, tick_us(handlers),
 		    "handlers tick", on_tick, handlers, NULL, &handlers->tick);
@@ -240,7 +242,7 @@ finish_waiting(struct handlers *handlers)
 static bool
 is_idle(struct handlers *handlers)
 {
-	return handlers->active == 0 &&
+	return handlers->active == 0 && handlers->pull == NULL &&
 	       (!handlers->waiting.end || handlers->sessions == 0);
 }
 
@@ -427,6 +429,7 @@ handlers_free(struct handlers *handlers)
 	if (handlers == NULL)
 		return;
 	cancel(&handlers->tick);
+	cancel(&handlers->pull);
 	cancel(&handlers->waiting.call);
 	cancel(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
@@ -436,6 +439,7 @@ handlers_free(struct handlers *handlers)
 	}
 	for (i = 0; i < handlers->count; i++)
 		handler_fini(&handlers->items[i]);
+	consume_end(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
 	memory_free(handlers);

@@ -63,6 +63,8 @@ struct handlers {
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
 	bool closing, hurried;
+	struct list topics, fresh; /* consume.c */
+	es_call *pull;
 	struct { /* whoever waits for idle, or for the end */
 		void (*done)(void *arg);
 		void *arg;
@@ -111,8 +113,9 @@ int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future) ANY_THREAD;
 
 /* consume.c */
-int consume_start(struct handler *handler) LOOP_THREAD;
-void consume_more(struct session *session) LOOP_THREAD;
-void consume_news(struct handlers *handlers) LOOP_THREAD;
+void consume_start(struct handlers *handlers) LOOP_THREAD;
+void consume_more(struct session *session) LOOP_THREAD; /* read what fits */
+void consume_tick(struct handlers *handlers) LOOP_THREAD;
+void consume_end(struct handlers *handlers) LOOP_THREAD;
 
 #endif

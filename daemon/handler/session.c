@@ -108,6 +108,7 @@ session_init(struct handler *handler, const struct es_open *open,
 	list_init(&session->node);
 	list_init(&session->ready);
 	list_init(&session->pausing);
+	list_init(&session->of_topic);
 	list_init(&session->events);
 	list_init(&session->running);
 	list_init(&session->sendings);
@@ -208,6 +209,7 @@ session_free(struct session *session)
 	settle_sendings(session, 0, -ENOTCONN);
 	list_remove(&session->ready);
 	list_remove(&session->pausing);
+	list_remove(&session->of_topic);
 	free_events(&session->events);
 	free_events(&session->running);
 	session_event_free(session->in_flight);

@@ -75,6 +75,7 @@ struct session {
 	bool told; /* exec.c: its error is in the queue */
 
 	/* consume: the channel's name is open.channel */
+	struct list of_topic;
 	uint64_t epoch;
 	int64_t offset; /* the last one queued */
 };
