@@ -153,17 +153,23 @@ static int
 look(struct session *session, struct hub_history *ret_history)
 {
 	struct hub *hub = session->handler->handlers->rooms.hub;
+	const char *channel = session->open.channel;
+	const int64_t limit = session->handler->conf->queue_messages;
 	struct from from = { .kind = FROM_OLDEST };
+	int r;
 
-	if (session->epoch != 0) {
-		from.kind = FROM_POSITION;
-		from.position.epoch = session->epoch;
-		from.position.offset = session->offset;
+	if (session->epoch == 0) { /* from its first message on */
+		r = hub_history(hub, channel, strlen(channel), &from, limit,
+		    clock_wall_us(), ret_history);
+		if (r < 0)
+			return r;
+		session->epoch = ret_history->answer.position.epoch;
 	}
-	return hub_history(hub, session->open.channel,
-	    strlen(session->open.channel), &from,
-	    session->handler->conf->queue_messages, clock_wall_us(),
-	    ret_history);
+	from.kind = FROM_POSITION;
+	from.position.epoch = session->epoch;
+	from.position.offset = session->offset;
+	return hub_history(hub, channel, strlen(channel), &from, limit,
+	    clock_wall_us(), ret_history);
 }
 
 static int
@@ -211,10 +217,6 @@ consume_more(struct session *session)
 
 	if (!has_room(session) || look(session, &history) < 0)
 		return;
-	if (session->epoch == 0) {
-		session->epoch = history.answer.position.epoch;
-		session->offset = history.first - 1;
-	}
 	if (!history.answer.recovered)
 		tell_gap(session, &history);
 	buffer_init(&scratch);
