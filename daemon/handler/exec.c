@@ -616,7 +616,8 @@ exec_on_over(struct worker *worker)
 
 		if (session->worker != worker)
 			continue;
-		if (session->known && !session->told && !session->ended)
+		if (session->known && !session->told && !session->ended &&
+		    !worker->exec->stopping)
 			push_lost(session, NULL);
 		session->told = false;
 		session_update(session); /* may be its end */

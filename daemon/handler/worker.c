@@ -30,6 +30,7 @@
 #define ERR_LINES_BURST 20
 #define ERR_LINES_WHILE_US ES_S(10)
 #define TERM_AFTER_US ES_S(1)
+#define MUTE_US ES_S(1) /* from the end of its stdout to its own */
 #define IN_KEPT_BYTES (256 * 1024)
 
 static void on_timer(void *arg);
@@ -163,10 +164,8 @@ on_stdout(int fd, unsigned what, void *arg)
 	lines_end(&worker->out, on_unended_line, worker);
 	close_fd(&worker->out_fd, &worker->out_watch);
 	/* Most often it is ending, and that is told next. */
-	if (worker->state == WORKER_UP && !process_has_ended(worker->process)) {
-		exec_on_bad(worker, "stdout closed", "", 0);
-		worker_kill(worker, "closed its stdout and goes on");
-	}
+	if (worker->state == WORKER_UP)
+		arm(worker, MUTE_US);
 }
 
 static void
@@ -459,6 +458,9 @@ on_timer(void *arg)
 	worker->timer = NULL;
 	if (worker->state == WORKER_DOWN) {
 		worker_start(worker);
+	} else if (worker->state == WORKER_UP) {
+		exec_on_bad(worker, "stdout closed", "", 0);
+		worker_kill(worker, "closed its stdout and goes on");
 	} else if (worker->state == WORKER_ENDING && worker->kills == 0) {
 		worker->kills = 1;
 		process_signal(worker->process, SIGTERM);
