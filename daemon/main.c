@@ -349,6 +349,17 @@ close_on_net(void *arg, es_value *ret)
 }
 
 static int
+disarm_on_net(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+
+	(void)ret;
+	es_loop_assert(daemon->net_loop);
+	handlers_disarm(daemon->handlers);
+	return 0;
+}
+
+static int
 run_on_net(struct daemon *daemon, const char *name, es_body_fn fn)
 {
 	es_future *f;
@@ -403,6 +414,9 @@ stop_threads(struct daemon *daemon)
 
 	if (daemon->work != NULL) {
 		left += handlers_unload(daemon->handlers, WORK_END_US);
+		if (daemon->net_thread != NULL)
+			(void)run_on_net(daemon, "disarm",
+			    disarm_on_net); /* closed: nothing runs there */
 		left += es_executor_shutdown(
 		    daemon->work, ES_EXEC_CANCEL, WORK_END_US);
 	}

@@ -74,7 +74,7 @@ request_free(struct request *request)
 	atomic_fetch_sub(&request->handler->in_flight, cost_of(request->len));
 	if (request->line != NULL)
 		atomic_fetch_sub(&request->line->bytes, (int64_t)request->len);
-	es_future_unref(request->f);
+	future_leave(request->f);
 	memory_free(request->sending);
 	memory_free(request);
 }

@@ -8,7 +8,8 @@
  * What can go wrong:
  * - the process dies: an event that was wholly in its pipe is told to its
  *   session as an error, because nobody knows what became of it; what was not
- *   goes to the next process; an open is asked again, OPEN_TRIES_MAX times;
+ *   goes to the next process; an open is asked again, OPEN_TRIES_MAX times,
+ *   an error is told again;
  * - no event is done for callback_timeout: it is killed, and so on as above;
  * - a line that is no command: counted, told; the connection it names gets
  *   an error;
@@ -574,8 +575,9 @@ lose(struct session *session, struct event *event) LOOP_THREAD
 	struct handler *handler = session->handler;
 
 	session->told = true;
-	if (event->kind == EVENT_OPEN && event->code < OPEN_TRIES_MAX) {
-		event->code++; /* an open has no other use for it */
+	if (event->kind == EVENT_ERROR ||
+	    (event->kind == EVENT_OPEN && event->code < OPEN_TRIES_MAX)) {
+		event->code++; /* it has no other use for that */
 		event->again = true;
 		list_prepend(&session->events, &event->node);
 		return;

@@ -40,6 +40,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	if (handlers == NULL)
 		return -ENOMEM;
 	handlers->rooms = *rooms;
+	handlers->refs = 1;
 	handlers->count = conf->handler_count;
 	list_init(&handlers->topics);
 	list_init(&handlers->fresh);
@@ -363,6 +364,20 @@ handlers_hurry(struct handlers *handlers)
 		finish_waiting(handlers);
 }
 
+void
+handlers_unref(struct handlers *handlers)
+{
+	if (atomic_fetch_sub(&handlers->refs, 1) == 1)
+		memory_free(handlers);
+}
+
+void
+handlers_disarm(struct handlers *handlers)
+{
+	if (handlers != NULL)
+		handlers->ended = true;
+}
+
 uint64_t
 handlers_left(const struct handlers *handlers)
 {
@@ -442,5 +457,7 @@ handlers_free(struct handlers *handlers)
 	consume_end(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
-	memory_free(handlers);
+	handlers->items = NULL;
+	handlers->lines = NULL;
+	handlers_unref(handlers);
 }

@@ -114,6 +114,9 @@ void handlers_hurry(struct handlers *handlers) LOOP_THREAD;
 /* Callbacks that did not run, or did not end, because time was up. */
 uint64_t handlers_left(const struct handlers *handlers) LOOP_THREAD;
 
+/* Functions of plugins that wait for their time do not run any more. */
+void handlers_disarm(struct handlers *handlers) LOOP_THREAD; /* NULL: no-op */
+
 /* The plugins' end(), at most that long.  Before the executor is shut down. */
 int handlers_unload(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
 

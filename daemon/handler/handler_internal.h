@@ -62,7 +62,9 @@ struct handlers {
 	es_call *tick;
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
-	bool closing, hurried;
+	bool closing, hurried, ended; /* no callback is begun any more */
+	_Atomic unsigned refs; /* the owner's, and of later.c */
+	_Atomic uint32_t laters; /* functions that wait for their time */
 	struct list topics, fresh; /* consume.c */
 	es_call *pull;
 	struct { /* whoever waits for idle, or for the end */
@@ -79,6 +81,19 @@ bool handler_matches(
     const struct conf_list *patterns, const char *name, size_t len);
 /* Something has ended; is anybody waiting for that? */
 void handlers_check_waiting(struct handlers *handlers);
+
+/*
+ * Gives a future of a plugin back.  A failure that the plugin does not look at
+ * is its own business: nothing is reported, it could be one a message.
+ */
+static inline void
+future_leave(es_future *f)
+{
+	if (f != NULL)
+		(void)es_future_result(f, NULL);
+	es_future_unref(f);
+}
+
 static inline es_conn
 conn_name(uint32_t slot, uint32_t generation)
 {
@@ -107,6 +122,9 @@ void plugin_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
 
 /* bridge.c: the host's table */
 void bridge_init(struct handler *handler);
+
+/* handler.c.  The last reference frees the struct, not what it holds. */
+void handlers_unref(struct handlers *handlers) ANY_THREAD;
 
 /* later.c: es_run(), es_call_later() */
 int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,

@@ -16,14 +16,26 @@
 #include <errno.h>
 
 #define AGAIN_US ES_MS(5)
+#define LATERS_MAX 65536 /* that wait for their time, of all plugins */
 
 struct later {
-	struct handler *handler;
+	struct handlers *handlers; /* referenced where there is a delay */
 	void (*fn)(void *arg);
 	void *arg;
 	es_drop drop;
 	es_future *f; /* of one with a delay; settled when fn has run */
 };
+
+static void
+later_free(struct later *later)
+{
+	if (later->f != NULL) {
+		atomic_fetch_sub(&later->handlers->laters, 1);
+		handlers_unref(later->handlers);
+	}
+	future_leave(later->f);
+	memory_free(later);
+}
 
 static int
 later_job(void *arg, es_value *ret)
@@ -34,8 +46,7 @@ later_job(void *arg, es_value *ret)
 	later->fn(later->arg);
 	if (later->f != NULL)
 		(void)es_future_set_result(later->f, ES_NOTHING);
-	es_future_unref(later->f);
-	memory_free(later);
+	later_free(later);
 	return 0;
 }
 
@@ -49,26 +60,26 @@ later_drop(void *arg)
 	if (later->f != NULL)
 		(void)es_future_set_error(
 		    later->f, -ECANCELED, "it did not come to that");
-	es_future_unref(later->f);
-	memory_free(later);
+	later_free(later);
 }
 
 static int
 later_submit(struct later *later, es_future **ret_future)
 {
-	return es_executor_submit(later->handler->handlers->rooms.work, 0,
-	    "plugin job", later_job, later, later_drop, NULL, ret_future);
+	return es_executor_submit(later->handlers->rooms.work, 0, "plugin job",
+	    later_job, later, later_drop, NULL, ret_future);
 }
 
 static void
 on_time(void *arg)
 {
 	struct later *later = arg;
-	es_loop *loop = later->handler->handlers->rooms.loop;
+	es_loop *loop = later->handlers->rooms.loop;
 	int r;
 
 	es_loop_assert(loop);
-	if (es_future_done(later->f)) { /* cancelled */
+	/* Cancelled, or the executor is going or gone. */
+	if (es_future_done(later->f) || later->handlers->ended) {
 		later_drop(later);
 		return;
 	}
@@ -80,13 +91,49 @@ on_time(void *arg)
 		later_drop(later);
 }
 
+/* 0 with later->f made, or nothing has changed. */
+static int
+later_delay(struct later *later)
+{
+	struct handlers *handlers = later->handlers;
+
+	if (atomic_fetch_add(&handlers->laters, 1) >= LATERS_MAX) {
+		atomic_fetch_sub(&handlers->laters, 1);
+		return -EAGAIN;
+	}
+	later->f = es_future_new(handlers->rooms.loop);
+	if (later->f == NULL) {
+		atomic_fetch_sub(&handlers->laters, 1);
+		return -ENOMEM;
+	}
+	atomic_fetch_add(&handlers->refs, 1);
+	return 0;
+}
+
+static int
+run_later(struct later *later, int64_t delay_us, es_future **ret_future)
+{
+	es_future *f;
+	int r = later_delay(later);
+
+	if (r < 0)
+		return r;
+	f = es_future_ref(later->f);
+	r = es_call_later(later->handlers->rooms.loop, delay_us, "plugin job",
+	    on_time, later, later_drop, NULL);
+	if (r < 0 || ret_future == NULL)
+		es_future_unref(f);
+	else
+		*ret_future = f;
+	return r;
+}
+
 int
 bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future)
 {
-	struct handler *handler = self;
+	struct handlers *handlers = ((struct handler *)self)->handlers;
 	struct later *later;
-	es_future *f = NULL;
 	int r;
 
 	if (fn == NULL || delay_us < 0)
@@ -94,29 +141,13 @@ bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
 	later = memory_alloc(sizeof(*later));
 	if (later == NULL)
 		return -ENOMEM;
-	*later = (struct later){ handler, fn, arg, drop, NULL };
-	if (delay_us == 0) {
-		r = later_submit(later, ret_future);
-		if (r < 0)
-			memory_free(later);
-		return r;
-	}
-	later->f = es_future_new(handler->handlers->rooms.loop);
-	if (later->f == NULL) {
-		memory_free(later);
-		return -ENOMEM;
-	}
-	f = es_future_ref(later->f);
-	r = es_call_later(handler->handlers->rooms.loop, delay_us, "plugin job",
-	    on_time, later, later_drop, NULL);
+	*later = (struct later){ handlers, fn, arg, drop, NULL };
+	r = delay_us == 0 ? later_submit(later, ret_future)
+			  : run_later(later, delay_us, ret_future);
 	if (r < 0) {
-		(void)es_future_cancel(f); /* nobody has it */
-		es_future_unref(later->f);
-		memory_free(later);
+		if (later->f != NULL)
+			(void)es_future_cancel(later->f); /* nobody has it */
+		later_free(later);
 	}
-	if (r < 0 || ret_future == NULL)
-		es_future_unref(f);
-	else
-		*ret_future = f;
 	return r;
 }

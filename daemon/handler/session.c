@@ -183,7 +183,7 @@ settle_sendings(struct session *session, uint64_t written, int error)
 		else
 			(void)es_future_set_error(
 			    sending->f, error, "the connection is gone");
-		es_future_unref(sending->f);
+		future_leave(sending->f);
 		memory_free(sending);
 	}
 }
@@ -462,7 +462,7 @@ sending_settle(struct sending *sending, int error)
 		return;
 	(void)es_future_set_error(
 	    sending->f, error, "not sent: %s", strerrordesc_np(-error));
-	es_future_unref(sending->f);
+	future_leave(sending->f);
 	memory_free(sending);
 }
 
