@@ -1,7 +1,7 @@
 #ifndef CONF_KEYS_INTERNAL_H
 #define CONF_KEYS_INTERNAL_H
 
-/* keys_internal: rows of keys and their setters: keys.c and the files of more. */
+/* keys_internal: rows of keys and their setters, for keys.c and handlers.c. */
 
 #include "conf/conf_internal.h"
 

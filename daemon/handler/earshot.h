@@ -142,7 +142,7 @@ typedef int (*es_plugin_fn)(
     const struct es_host *host, struct es_handler *handler);
 
 #ifndef ES_NO_WRAPPERS
-#include "earshot_calls.h" /* beside this one, wherever that is */
+#include "daemon/handler/earshot_calls.h" /* installed: in this one */
 #endif
 
 #endif

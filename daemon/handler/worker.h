@@ -19,6 +19,7 @@
 #include "daemon/handler/exec.h"
 
 #define WORKER_ERROR_BYTES_MAX 160
+#define EXEC_AHEAD_BYTES_MAX (1024 * 1024) /* in `in`, not written yet */
 
 enum worker_state {
 	WORKER_DOWN, /* the timer ends the back-off */
@@ -77,6 +78,16 @@ void worker_fini(struct worker *worker) LOOP_THREAD;
 void worker_write(struct worker *worker) LOOP_THREAD;
 /* It has broken the rules, or takes too long: another one comes. */
 void worker_kill(struct worker *worker, const char *why) LOOP_THREAD;
+
+/* exec.c: what is in `in` and what is ready goes, once for an iteration. */
+void exec_pump_later(struct worker *worker, es_usec delay);
+
+/* command.c */
+struct wire_command;
+void command_run(
+    struct worker *worker, const struct wire_command *command) LOOP_THREAD;
+/* The handler's session of that name; NULL: gone, or another's. */
+struct session *command_session(struct worker *worker, es_conn conn);
 
 /* exec.c: what worker.c tells. */
 void exec_on_up(struct worker *worker) LOOP_THREAD;

@@ -80,17 +80,6 @@ int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
     void *arg, struct hub **ret_hub);
 void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
 
-/*
- * Who wants to know of publishes without being a consumer: fn is called after
- * each, with the channel's token, NULL at first, and returns the token to be.
- * HUB_NO_NEWS: not of this channel, ever again.  It must not call the hub.  A
- * channel that vanished and is made again has no token.  One watcher at most.
- */
-#define HUB_NO_NEWS ((void *)-1)
-typedef void *(*hub_news_fn)(
-    const char *channel, size_t len, void *token, void *arg);
-void hub_watch(struct hub *hub, hub_news_fn fn, void *arg);
-
 bool hub_may(struct hub *hub, const struct identity *who,
     enum conf_rights right, const char *channel, size_t len);
 
