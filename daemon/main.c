@@ -406,20 +406,37 @@ start_threads(struct daemon *daemon)
 	return error;
 }
 
-/* Workers may wait for what only the net loop settles: they end first. */
+/*
+ * The plugins, then their workers, while the net loop still runs.  How many
+ * are left in the user's code; end() is not for a plugin that is being called.
+ */
 static int
-stop_threads(struct daemon *daemon)
+stop_work(struct daemon *daemon)
 {
 	int left = 0;
 
-	if (daemon->work != NULL) {
+	if (daemon->work == NULL)
+		return 0;
+	if (daemon->drain.callbacks_left == 0)
 		left += handlers_unload(daemon->handlers, WORK_END_US);
-		if (daemon->net_thread != NULL)
-			(void)run_on_net(daemon, "disarm",
-			    disarm_on_net); /* closed: nothing runs there */
-		left += es_executor_shutdown(
-		    daemon->work, ES_EXEC_CANCEL, WORK_END_US);
-	}
+	if (daemon->net_thread != NULL)
+		(void)run_on_net(daemon, "disarm",
+		    disarm_on_net); /* closed: nothing runs there */
+	left += es_executor_shutdown(daemon->work, ES_EXEC_CANCEL, WORK_END_US);
+	return left;
+}
+
+/*
+ * Workers may wait for what only the net loop settles: they end first.  Where
+ * one does not, what it uses stays as it is, and the process ends with it.
+ */
+static int
+stop_threads(struct daemon *daemon)
+{
+	int left = stop_work(daemon);
+
+	if (left > 0)
+		return left;
 	left += es_executor_shutdown(daemon->sys, ES_EXEC_CANCEL, ES_S(2));
 	if (daemon->net_thread != NULL) {
 		if (run_on_net(daemon, "close", close_on_net) < 0)
@@ -450,19 +467,29 @@ start(struct daemon *daemon)
 	return error;
 }
 
+static void
+leave(int code)
+{
+	log_error("threads are left behind, blocked");
+	log_stop(ES_S(1));
+	_exit(code);
+}
+
 static int
 serve(struct daemon *daemon)
 {
-	int error = start(daemon);
+	int error = start(daemon), code;
 
 	if (error < 0) {
 		log_event(LOG_LEVEL_ERROR,
 		    &(struct log_about){ .event = EVENT_START_FAILED }, "%s",
 		    daemon->fault.text);
 		(void)notify_errno(-error, "%s", daemon->fault.text);
-		(void)stop_threads(daemon); /* it has failed already */
-		return daemon->fault.configuration ? EXIT_CONFIGURATION
+		code = daemon->fault.configuration ? EXIT_CONFIGURATION
 						   : EXIT_START;
+		if (stop_threads(daemon) > 0)
+			leave(code);
+		return code;
 	}
 	heartbeat_ready(daemon);
 	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_READY },
@@ -470,11 +497,8 @@ serve(struct daemon *daemon)
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
-	if (stop_threads(daemon) > 0) {
-		log_error("threads are left behind, blocked");
-		log_stop(ES_S(1));
-		_exit(EXIT_FORCED);
-	}
+	if (stop_threads(daemon) > 0)
+		leave(EXIT_FORCED);
 	return error < 0 ? EXIT_START : drain_exit_code(daemon);
 }
 
