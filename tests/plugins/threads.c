@@ -29,11 +29,14 @@ count(int r)
 }
 
 static void
-wait_for(int r, es_future *f, unsigned dice)
+wait_for(int r, es_future **given, unsigned dice)
 {
+	es_future *f;
+
 	count(r);
 	if (r < 0)
 		return;
+	f = *given;
 	if (dice % 3 == 0)
 		(void)es_await(host, f, 100000);
 	if (dice % 3 == 1)
@@ -67,7 +70,7 @@ call_one(es_conn conn, unsigned dice)
 		return;
 	case 1:
 		wait_for(
-		    es_send(host, conn, ES_BINARY, &dice, sizeof(dice), &f), f,
+		    es_send(host, conn, ES_BINARY, &dice, sizeof(dice), &f), &f,
 		    dice);
 		return;
 	case 2:
@@ -75,26 +78,26 @@ call_one(es_conn conn, unsigned dice)
 		return;
 	case 3:
 		wait_for(
-		    es_publish(host, "all", ES_JSON, "{}", 2, &f), f, dice);
+		    es_publish(host, "all", ES_JSON, "{}", 2, &f), &f, dice);
 		return;
 	case 4:
-		wait_for(es_subscribe(host, conn, "all", "-1", &f), f, dice);
+		wait_for(es_subscribe(host, conn, "all", "-1", &f), &f, dice);
 		return;
 	case 5:
-		wait_for(es_unsubscribe(host, conn, "all", &f), f, dice);
+		wait_for(es_unsubscribe(host, conn, "all", &f), &f, dice);
 		return;
 	case 6:
-		wait_for(es_info(host, conn, &f), f, dice);
+		wait_for(es_info(host, conn, &f), &f, dice);
 		return;
 	case 7:
-		wait_for(es_history(host, "all", "oldest", 5, &f), f, dice);
+		wait_for(es_history(host, "all", "oldest", 5, &f), &f, dice);
 		return;
 	case 8:
-		wait_for(es_run(host, run, NULL, drop, &f), f, dice);
+		wait_for(es_run(host, run, NULL, drop, &f), &f, dice);
 		return;
 	case 9:
 		wait_for(es_call_later(host, dice % 2000, run, NULL, drop, &f),
-		    f, dice);
+		    &f, dice);
 		return;
 	default:
 		if (dice % 97 == 0)
