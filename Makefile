@@ -66,7 +66,7 @@ PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
 TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(SEEDS) $(HOOKED) \
 	$(PLUGINS)
 
-all: $(LIBRARY) $(PROGRAMS)
+all: $(LIBRARY) $(PROGRAMS) $(B)/earshot.h
 
 help:
 	@echo 'make run             set up, build, stream vmstat on 127.0.0.1:8080'
@@ -126,6 +126,12 @@ $(HOOKED): $(call objects,$(wildcard daemon/*.c) tests/lab/hooks.c) $(LIBRARY)
 
 $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
+
+# What plugins elsewhere include: the two headers in one.
+$(B)/earshot.h: daemon/handler/earshot.h daemon/handler/earshot_calls.h
+	@mkdir -p $(@D)
+	$(Q)sed -e '/earshot_calls.h/r daemon/handler/earshot_calls.h' \
+	    -e '/include "daemon/d' $< >$@
 
 # Beside its own object a test has all of tests/lib, a bench all of its folder,
 # but for what has a main and so is a program itself.
@@ -207,6 +213,8 @@ MAN = $(foreach n,1 3 5 7 8,$(foreach f,$(wildcard daemon/*.$n daemon/*/*.$n \
 	conf/*.$n proto/*.$n),$f=share/man/man$n/$(notdir $f)))
 INSTALLED = $(B)/earshotd=sbin/earshotd $(B)/earshot=bin/earshot $(MAN) \
 	daemon/ctl/earshot.bash=share/bash-completion/completions/earshot \
+	$(B)/earshot.h=include/earshot.h \
+	daemon/handler/exec.md=$(DOC)/exec.md \
 	systemd/earshot.service=lib/systemd/system/earshot.service \
 	systemd/earshot.socket=lib/systemd/system/earshot.socket \
 	systemd/earshot.sysusers=lib/sysusers.d/earshot.conf \

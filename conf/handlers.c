@@ -74,6 +74,10 @@ static SETTER(add_path)
 {
 	struct conf_list *list = field;
 
+	if (value.len == 0) { /* a later file takes back what was there */
+		list_clear(list);
+		return 0;
+	}
 	if (!path_is_valid(value)) {
 		fault_expected(reader, key, value,
 		    "the path of a URL, as in /app, without ? and #");
@@ -91,6 +95,10 @@ static SETTER(add_pattern)
 {
 	struct conf_list *list = field;
 
+	if (value.len == 0) { /* a later file takes back what was there */
+		list_clear(list);
+		return 0;
+	}
 	if (!channel_pattern_valid(value.at, value.len)) {
 		fault_expected(
 		    reader, key, value, "a channel or a pattern with * or **");

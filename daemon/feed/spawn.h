@@ -6,10 +6,11 @@
  *
  * Life      request_new -> spawn_job (or request_free) -> struct process ->
  *           signal*, exited -> reap, then release; or drop at any time.
- * Promise   The program has stdin from /dev/null, or from us, stdout and stderr into two
- *           pipes, no other descriptor of ours, every signal at its default
- *           and none blocked, and nothing of what systemd tells us alone
- *           (NOTIFY_SOCKET, LISTEN_*, WATCHDOG_*) in its environment.
+ * Promise   The program has stdin from /dev/null or from us, stdout and
+ *           stderr into two pipes, no other descriptor of ours, every signal
+ *           at its default and none blocked, and nothing of what systemd
+ *           tells us alone (NOTIFY_SOCKET, LISTEN_*, WATCHDOG_*) in its
+ *           environment.
  * Memory    A request is the job's once it runs.  A process is the caller's;
  *           a value nobody takes is dropped, and the program with it.
  * Threads   The job: an executor's.  All else: ANY_THREAD, one at a time.

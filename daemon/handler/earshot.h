@@ -28,7 +28,7 @@
 
 #define ES_PLUGIN_VERSION 1u
 
-typedef uint64_t es_conn; /* names a connection; 0 is none, ever */
+typedef uint64_t es_conn; /* a connection's name; 0 is none, ever */
 typedef struct es_future es_future; /* a result in flight */
 typedef void (*es_drop)(void *arg); /* releases arg; NULL: nothing to do */
 
@@ -69,16 +69,14 @@ struct es_subscribed {
 	int64_t gap_from, gap_to; /* named when something is */
 };
 
-/* What es_info() brings. */
-struct es_info {
+struct es_info { /* what es_info() brings */
 	struct es_open open;
 	uint32_t subscriptions;
 	uint64_t unsent_bytes, queued_messages;
 	bool closing;
 };
 
-/* What es_history() brings. */
-struct es_history {
+struct es_history { /* what es_history() brings */
 	uint64_t epoch;
 	int64_t oldest, newest; /* kept by the channel */
 	bool recovered; /* nothing between from and the first is missing */
@@ -137,7 +135,11 @@ struct es_host {
 };
 
 /* The one symbol a plugin has.  < 0: it does not want to run. */
-int earshot_plugin(const struct es_host *host, struct es_handler *handler);
+#ifdef __cplusplus
+extern "C"
+#endif
+    int
+    earshot_plugin(const struct es_host *host, struct es_handler *handler);
 typedef int (*es_plugin_fn)(
     const struct es_host *host, struct es_handler *handler);
 
