@@ -130,8 +130,8 @@ $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)
 # What plugins elsewhere include: the two headers in one.
 $(B)/earshot.h: daemon/handler/earshot.h daemon/handler/earshot_calls.h
 	@mkdir -p $(@D)
-	$(Q)sed -e '/earshot_calls.h/r daemon/handler/earshot_calls.h' \
-	    -e '/include "daemon/d' $< >$@
+	$(Q)sed '/earshot_calls.h/r daemon/handler/earshot_calls.h' $< | \
+	    sed '/include "daemon/d' >$@
 
 # Beside its own object a test has all of tests/lib, a bench all of its folder,
 # but for what has a main and so is a program itself.

@@ -89,6 +89,7 @@ on_handlers_ended(void *arg)
 {
 	struct daemon *daemon = arg;
 
+	es_loop_assert(daemon->net_loop);
 	daemon->drain.callbacks_left = handlers_left(daemon->handlers);
 	on_step_done(daemon);
 }

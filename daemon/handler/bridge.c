@@ -205,7 +205,7 @@ check_payload(enum es_kind kind, const void *data, size_t len)
 }
 
 static void
-do_send(struct request *request, es_future *f)
+do_send(struct request *request, es_future *f) LOOP_THREAD
 {
 	struct session *session = find_session(request);
 	struct sending *sending = request->sending;

@@ -126,7 +126,8 @@ do_conn(struct worker *worker, const struct wire_command *command,
 
 static void
 reply(struct worker *worker, const struct wire_command *command, int error,
-    const struct position *position, const struct hub_answer *answer)
+    const struct position *position,
+    const struct hub_answer *answer) LOOP_THREAD
 {
 	int r;
 

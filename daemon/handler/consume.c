@@ -54,7 +54,7 @@ add_session(struct handlers *handlers, struct topic *topic,
 }
 
 static void
-topic_free(struct topic *topic)
+topic_free(struct topic *topic) LOOP_THREAD
 {
 	struct list *node;
 

@@ -10,6 +10,8 @@
  * Threads  Any; own threads of the plugin too.
  */
 
+#include "daemon/handler/earshot.h"
+
 /* option.KEY of the handler's section; NULL: not given. */
 static inline const char *
 es_option(const struct es_host *host, const char *key)

@@ -421,7 +421,7 @@ handlers_unload(struct handlers *handlers, es_usec timeout)
 }
 
 static void
-handler_fini(struct handler *handler)
+handler_fini(struct handler *handler) LOOP_THREAD
 {
 	struct list *node;
 

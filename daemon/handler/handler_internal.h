@@ -49,6 +49,7 @@ struct handler {
 	/* A plugin's; constant once it is loaded. */
 	struct es_handler plugin;
 	struct es_host host;
+	void *object; /* as dlopen() gave it */
 	bool loaded;
 	_Atomic int64_t in_flight; /* bytes on their way onto the loop */
 	_Atomic uint64_t again; /* times one was told -EAGAIN */

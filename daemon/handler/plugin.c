@@ -396,16 +396,16 @@ load_job(void *arg, es_value *ret)
 	struct loading *loading = arg;
 	const char *path = loading->handler->conf->plugin;
 	es_plugin_fn fn;
-	void *object;
+	void **object = &loading->handler->object;
 
 	(void)ret;
-	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (object == NULL) {
+	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (*object == NULL) {
 		fault(loading, "%s", dlerror());
 		return -ENOENT;
 	}
 	/* Never closed: its code may be in use up to the last instruction. */
-	fn = (es_plugin_fn)(uintptr_t)dlsym(object, "earshot_plugin");
+	fn = (es_plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
 	if (fn == NULL) {
 		fault(loading, "%s has no symbol earshot_plugin", path);
 		return -ENOEXEC;

@@ -102,7 +102,7 @@ void session_free(struct session *session) LOOP_THREAD;
 bool session_is_over(const struct session *session);
 
 int session_init(struct handler *handler, const struct es_open *open,
-    struct session **ret_session);
+    struct session **ret_session) LOOP_THREAD;
 
 /*
  * len bytes have been added to the line's, and are taken off when they are

@@ -547,13 +547,14 @@ int
 wire_get_command(uint8_t *line, size_t len, struct wire_command *ret_command,
     char ret_fault[WIRE_FAULT_BYTES_MAX])
 {
-	struct get get = { ret_command, ret_fault, false };
+	struct get get = { .fault = ret_fault };
 	struct json_members members;
 	struct json_member member;
 	bool known = false;
 	int more = -EBADMSG;
 
 	*ret_command = (struct wire_command){ .id = -1 };
+	get.command = ret_command;
 	/* Its strings are the payload of frames: they must be UTF-8. */
 	if (!utf8_valid(line, len) ||
 	    json_members_begin(&members, line, len, JSON_DEPTH_MAX + 2) < 0) {

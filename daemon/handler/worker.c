@@ -124,6 +124,7 @@ on_stdout_line(const uint8_t *line, size_t len, void *arg)
 {
 	struct worker *worker = arg;
 
+	es_loop_assert(loop_of(worker));
 	/* It stands in a buffer of ours that nobody reads again. */
 	exec_on_line(worker, (uint8_t *)(uintptr_t)line, len);
 }
@@ -131,12 +132,16 @@ on_stdout_line(const uint8_t *line, size_t len, void *arg)
 static void
 on_unended_line(const uint8_t *line, size_t len, void *arg)
 {
-	exec_on_bad(arg, "a line without an end", line, len);
+	struct worker *worker = arg;
+
+	es_loop_assert(loop_of(worker));
+	exec_on_bad(worker, "a line without an end", line, len);
 }
 
 /* 1: there may be more; 0: nothing now; < 0: the end. */
 static int
-read_some(int fd, struct lines *lines, line_fn fn, struct worker *worker)
+read_some(
+    int fd, struct lines *lines, line_fn fn, struct worker *worker) LOOP_THREAD
 {
 	uint8_t bytes[READ_BYTES];
 	const uint64_t cut = lines->cut;
