@@ -388,6 +388,7 @@ start_threads(struct daemon *daemon)
 		error = es_executor_new(&daemon->work,
 		    &(es_executor_opts){
 			.name = "work",
+			.background = true, /* the loops go first */
 			.threads = (unsigned)daemon->conf->limits.work_threads,
 			.queue_max =
 			    (unsigned)daemon->conf->limits.connections_max +
