@@ -151,7 +151,7 @@ run_step(struct daemon *daemon, const char *name, es_fn begin)
 	daemon->drain.step = es_future_new(daemon->main_loop);
 	if (daemon->drain.step == NULL)
 		return -ENOMEM;
-	/* The net loop's own: we may be through before it is out of settling. */
+	/* The net loop's own: it may still be settling when we are through. */
 	(void)es_future_ref(daemon->drain.step);
 	code = es_call_soon(daemon->net_loop, name, begin, daemon, NULL, NULL);
 	if (code < 0)

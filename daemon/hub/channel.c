@@ -182,7 +182,6 @@ channel_new(struct hub *hub, const char *name, size_t len, uint64_t hash,
 		return -ENOMEM;
 	*channel = (struct channel){
 		.conf = conf,
-		.used = true,
 		.hash = hash,
 		.name_len = (uint32_t)len,
 	};

@@ -32,25 +32,20 @@ es_call *
 es_call_ref(es_call *call)
 {
 	assert(call && call->handled);
-	atomic_fetch_add(&call->refs, 1);
+	refs_take(&call->refs);
 	return call;
 }
 
 void
 es_call_unref(es_call *call)
 {
-	unsigned before;
-
-	if (!call || (call->handled && loop_forked(call->loop)))
-		return;
-	before = atomic_fetch_sub(&call->refs, 1);
-	assert(before > 0);
-	if (before > 1)
+	if (!call || (call->handled && loop_forked(call->loop)) ||
+	    !refs_drop(&call->refs))
 		return;
 	assert(atomic_load(&call->state) != CALL_WAITING);
 	if (call->handled)
 		loop_release(call->loop);
-	memory_free(call);
+	loop_free_object(call, sizeof(*call));
 }
 
 /* True: this thread has decided what becomes of the call. */
@@ -95,6 +90,8 @@ call_new(es_loop *loop, const char *name, es_fn fn, void *arg, es_drop drop,
 	call->arg = arg;
 	call->drop = drop;
 	call->loop = handled ? loop_hold(loop) : loop;
+	refs_are_atomic(&call->refs, sizeof(call->refs));
+	refs_are_atomic(&call->state, sizeof(call->state));
 	atomic_init(&call->refs, handled ? 2 : 1);
 	atomic_init(&call->state, CALL_WAITING);
 	call->handled = handled;

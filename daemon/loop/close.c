@@ -19,6 +19,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/loop/executor_internal.h"
 #include "daemon/loop/loop_internal.h"
 #include "daemon/loop/task_internal.h"
 
@@ -26,6 +27,7 @@
 #define LOOP_CLOSE_TURNS 64
 
 unsigned loop_generation = 1;
+bool refs_on_valgrind;
 
 static void
 loop_after_fork(void)
@@ -45,6 +47,9 @@ loop_init_process(void)
 {
 	int r = pthread_atfork(NULL, NULL, loop_after_fork);
 
+#ifdef REFS_HELGRIND
+	refs_on_valgrind = RUNNING_ON_VALGRIND != 0;
+#endif
 	if (r != 0)
 		log_warn("pthread_atfork failed: code=%d", r);
 	/* So that its failures, too, can be tested one by one. */
@@ -166,7 +171,23 @@ loop_free(es_loop *loop)
 	assert(list_empty(&loop->blocked) && list_empty(&loop->tasks));
 	heap_fini(&loop->timers);
 	(void)pthread_mutex_destroy(&loop->lock); /* nobody holds it */
-	memory_free(loop);
+	loop_free_object(loop, sizeof(*loop));
+}
+
+static void
+loop_tell_atomics(es_loop *loop)
+{
+	refs_are_atomic(&loop->refs, sizeof(loop->refs));
+	refs_are_atomic(&loop->holds, sizeof(loop->holds));
+	refs_are_atomic(&loop->state, sizeof(loop->state));
+	refs_are_atomic(&loop->stop, sizeof(loop->stop));
+	refs_are_atomic(&loop->sleeping, sizeof(loop->sleeping));
+	refs_are_atomic(&loop->in_flight, sizeof(loop->in_flight));
+	refs_are_atomic(&loop->dead, sizeof(loop->dead));
+	refs_are_atomic(&loop->jobs, sizeof(loop->jobs));
+	/* The rest of the struct is numbers for es_loop_get_stats(). */
+	refs_are_atomic(
+	    &loop->iterations, sizeof(*loop) - offsetof(es_loop, iterations));
 }
 
 static void
@@ -179,6 +200,7 @@ loop_init_fields(es_loop *loop, const es_loop_opts *opts)
 	loop->slice = opts->slice ? opts->slice : ES_LOOP_SLICE_DEFAULT;
 	loop->report = opts->report;
 	loop->report_arg = opts->report_arg;
+	loop_tell_atomics(loop);
 	loop->refs = loop->holds = 1;
 	loop->generation = loop_generation;
 	(void)pthread_mutex_init(&loop->lock, NULL); /* cannot fail */

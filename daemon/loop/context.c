@@ -108,8 +108,9 @@ stack_map(void)
 
 	if (memory_fault())
 		return NULL;
+	/* Anonymous: the descriptor is not looked at. */
 	map = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, 0, 0);
 	if (map == MAP_FAILED)
 		return NULL;
 	/* Two mappings a stack: vm.max_map_count may be what is missing. */

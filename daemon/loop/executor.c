@@ -19,17 +19,14 @@
 es_executor *
 executor_ref(es_executor *e)
 {
-	atomic_fetch_add(&e->refs, 1);
+	refs_take(&e->refs);
 	return e;
 }
 
 void
 executor_unref(es_executor *e)
 {
-	unsigned before = atomic_fetch_sub(&e->refs, 1);
-
-	assert(before > 0);
-	if (before > 1)
+	if (!refs_drop(&e->refs))
 		return;
 	assert(e->queued == 0 && list_empty(&e->quiets));
 	heap_fini(&e->ready);
@@ -37,17 +34,17 @@ executor_unref(es_executor *e)
 	(void)pthread_cond_destroy(&e->ended); /* nobody waits */
 	(void)pthread_mutex_destroy(&e->lock); /* nobody holds it */
 	memory_free(e->workers);
-	memory_free(e);
+	loop_free_object(e, sizeof(*e));
 }
 
 void
 job_unref(struct job *job)
 {
-	if (atomic_fetch_sub(&job->refs, 1) > 1)
+	if (!refs_drop(&job->refs))
 		return;
 	assert(job->state == JOB_DONE);
 	executor_unref(job->executor);
-	memory_free(job);
+	loop_free_object(job, sizeof(*job));
 }
 
 static struct list *
@@ -218,6 +215,7 @@ executor_init(es_executor *e, const es_executor_opts *opts)
 	e->workers = memory_zalloc(e->threads_max * sizeof(*e->workers));
 	if (!e->workers)
 		return -ENOMEM;
+	refs_are_atomic(&e->refs, sizeof(e->refs));
 	e->refs = 1;
 	e->generation = loop_generation;
 	(void)pthread_mutex_init(&e->lock, NULL); /* cannot fail */
@@ -269,6 +267,8 @@ job_new(es_executor *e, uint64_t key, const char *name, es_job_fn fn, void *arg,
 
 	if (!job)
 		return NULL;
+	refs_are_atomic(&job->refs, sizeof(job->refs));
+	refs_are_atomic(&job->cancelled, sizeof(job->cancelled));
 	job->refs = 2;
 	job->name = name;
 	job->key = key;

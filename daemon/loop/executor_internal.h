@@ -65,6 +65,9 @@ void executor_settle_quiets(struct list *quiets);
 /* Without the lock: a job that will not run settles and drops. */
 void job_drop(struct job *job, int code);
 
+/* worker.c: es_executor_shutdown(), also for a loop that closes. */
+int executor_end(es_executor *e, unsigned flags, es_usec timeout);
+
 /* worker.c.  The lock is held.  -EAGAIN, -ENOMEM: no thread. */
 int executor_start_worker(es_executor *e);
 

@@ -55,6 +55,11 @@ future_new(es_loop *home, const char *name, const struct future_ops *ops,
 	f = memory_zalloc(sizeof(*f));
 	if (!f)
 		return NULL;
+	refs_are_atomic(&f->refs, sizeof(f->refs));
+	refs_are_atomic(&f->name, sizeof(f->name));
+	refs_are_atomic(&f->settled, sizeof(f->settled));
+	refs_are_atomic(&f->taken, sizeof(f->taken));
+	refs_are_atomic(&f->seen, sizeof(f->seen));
 	f->refs = 1;
 	f->generation = loop_generation;
 	f->name = name;
@@ -76,8 +81,8 @@ es_future_new(es_loop *home)
 es_future *
 es_future_ref(es_future *f)
 {
-	assert(f && atomic_load(&f->refs) > 0);
-	atomic_fetch_add(&f->refs, 1);
+	assert(f);
+	refs_take(&f->refs);
 	return f;
 }
 
@@ -94,7 +99,7 @@ future_free(es_future *f)
 	memory_free(f->message);
 	memory_free(f->hook);
 	(void)pthread_mutex_destroy(&f->lock); /* nobody holds it */
-	memory_free(f);
+	loop_free_object(f, sizeof(*f));
 }
 
 static void
@@ -130,13 +135,7 @@ future_tell_unseen(es_future *f)
 void
 es_future_unref(es_future *f)
 {
-	unsigned before;
-
-	if (!f || future_forked(f))
-		return;
-	before = atomic_fetch_sub(&f->refs, 1);
-	assert(before > 0);
-	if (before > 1)
+	if (!f || future_forked(f) || !refs_drop(&f->refs))
 		return;
 	if (f->settled && f->code < 0 && f->code != -ECANCELED && !f->seen)
 		future_tell_unseen(f);
@@ -186,6 +185,7 @@ future_settle(es_future *f, int code, es_value value, char *message)
 	f->code = code;
 	f->value = value;
 	f->message = message;
+	refs_publish(&f->settled);
 	atomic_store_explicit(&f->settled, true, memory_order_release);
 	future_wake_all(f);
 	pthread_mutex_unlock(&f->lock);
@@ -232,7 +232,7 @@ es_future_set_result(es_future *f, es_value v)
 	if (future_forked(f))
 		return -ECHILD;
 	if (f->ops)
-		return -EPERM;
+		return loop_misuse("es_future_set_result");
 	return future_settle(f, 0, v, NULL);
 }
 
@@ -246,7 +246,7 @@ es_future_set_error(es_future *f, int code, const char *fmt, ...)
 	if (future_forked(f))
 		return -ECHILD;
 	if (f->ops)
-		return -EPERM;
+		return loop_misuse("es_future_set_error");
 	if (fmt) {
 		va_start(ap, fmt);
 		(void)vsnprintf(failure.text, sizeof(failure.text), fmt,
@@ -328,7 +328,7 @@ es_future_set_cancel_hook(
 	if (future_forked(f))
 		return -ECHILD;
 	if (f->ops)
-		return -EPERM;
+		return loop_misuse("es_future_set_cancel_hook");
 	if (!f->home)
 		return -EINVAL;
 	h = memory_zalloc(sizeof(*h));
@@ -437,11 +437,12 @@ int
 es_future_add_done_callback(
     es_future *f, es_loop *where, es_done_fn fn, void *arg, es_drop drop)
 {
-	es_loop *loop = where ? where : f->home;
 	struct done_callback *done;
+	es_loop *loop;
 	int r;
 
 	assert(f && fn);
+	loop = where ? where : f->home;
 	if (!loop)
 		return -EINVAL;
 	if (future_forked(f) || loop_forked(loop))

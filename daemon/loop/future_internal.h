@@ -61,7 +61,10 @@ future_forked(const es_future *f)
 static inline bool
 future_settled(const es_future *f)
 {
-	return atomic_load_explicit(&f->settled, memory_order_acquire);
+	if (!atomic_load_explicit(&f->settled, memory_order_acquire))
+		return false;
+	refs_receive(&f->settled);
+	return true;
 }
 
 /* A future of the run-time's own.  producer is one reference, released. */

@@ -55,14 +55,14 @@ gather_unref(struct gather *gather)
 {
 	size_t i;
 
-	if (atomic_fetch_sub(&gather->refs, 1) > 1)
+	if (!refs_drop(&gather->refs))
 		return;
 	assert(gather->pending == 0);
 	for (i = 0; i < gather->n; i++)
 		es_future_unref(gather->members[i].f);
 	(void)pthread_mutex_destroy(&gather->lock); /* nobody holds it */
 	memory_free(gather->value);
-	memory_free(gather);
+	loop_free_object(gather, sizeof(*gather));
 }
 
 static void
@@ -206,11 +206,11 @@ gather_post(struct gather *gather)
 {
 	if (gather->posted)
 		return;
-	atomic_fetch_add(&gather->refs, 1);
+	refs_take(&gather->refs);
 	gather->posted = loop_post(gather->home, &gather->item) == 0;
 	if (gather->posted)
 		return;
-	atomic_fetch_sub(&gather->refs, 1); /* the member's is still there */
+	(void)refs_drop(&gather->refs); /* the member's is still there */
 }
 
 static void
@@ -339,6 +339,7 @@ gather_new(es_loop *home, size_t n, unsigned flags)
 		gather_free_unused(gather);
 		return NULL;
 	}
+	refs_are_atomic(&gather->refs, sizeof(gather->refs));
 	gather->refs = 3; /* the whole's, later's, and es_gather()'s own */
 	gather->home = home;
 	gather->flags = flags;
@@ -391,7 +392,7 @@ es_gather(es_loop *home, es_future **f, size_t n, unsigned flags,
 		gather_finish(gather);
 	/* Each may settle, and everything be over, while we go on. */
 	for (i = 0; i < n; i++) {
-		atomic_fetch_add(&gather->refs, 1);
+		refs_take(&gather->refs);
 		if (!future_add_waiter(
 			f[i], &gather->members[i].waiter, gather_member_wake))
 			gather_member_done(gather, f[i]->code);

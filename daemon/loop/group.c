@@ -40,7 +40,7 @@ es_group_new(es_loop *loop, es_group **ret_group)
 	if (loop_forked(loop))
 		return -ECHILD;
 	if (!loop_is_here(loop))
-		return -EPERM;
+		return loop_misuse("es_group_new");
 	group = memory_zalloc(sizeof(*group));
 	if (!group)
 		return -ENOMEM;
@@ -105,7 +105,7 @@ es_group_spawn(es_group *group, const char *name, es_task_fn fn, void *arg,
 	if (loop_forked(group->loop))
 		return -ECHILD;
 	if (!loop_is_here(group->loop))
-		return -EPERM;
+		return loop_misuse("es_group_spawn");
 	if (group->closing || group->cancelled)
 		return -ESHUTDOWN;
 	member = memory_zalloc(sizeof(*member));
@@ -199,7 +199,7 @@ es_group_close(es_group *group, es_usec timeout)
 	if (loop_forked(group->loop))
 		return -ECHILD;
 	if (!loop_is_here(group->loop))
-		return -EPERM;
+		return loop_misuse("es_group_close");
 	if (group->count > 0) {
 		if (!loop_here.task || group_has_member(group, loop_here.task))
 			return -EDEADLK;
@@ -209,6 +209,6 @@ es_group_close(es_group *group, es_usec timeout)
 	failure = group->first_failure;
 	assert(group->count == 0);
 	loop_release(group->loop);
-	memory_free(group);
+	loop_free_object(group, sizeof(*group));
 	return why == -ECANCELED ? why : failure < 0 ? failure : why;
 }

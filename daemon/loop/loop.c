@@ -24,20 +24,14 @@ _Thread_local struct loop_here loop_here;
 es_loop *
 loop_hold(es_loop *loop)
 {
-	unsigned before = atomic_fetch_add(&loop->holds, 1);
-
-	assert(before > 0);
-	(void)before;
+	refs_take(&loop->holds);
 	return loop;
 }
 
 void
 loop_release(es_loop *loop)
 {
-	unsigned before = atomic_fetch_sub(&loop->holds, 1);
-
-	assert(before > 0);
-	if (before == 1)
+	if (refs_drop(&loop->holds))
 		loop_free(loop);
 }
 
@@ -45,20 +39,14 @@ es_loop *
 es_loop_ref(es_loop *loop)
 {
 	assert(loop);
-	atomic_fetch_add(&loop->refs, 1);
+	refs_take(&loop->refs);
 	return loop;
 }
 
 void
 es_loop_unref(es_loop *loop)
 {
-	unsigned before;
-
-	if (!loop || loop_forked(loop))
-		return;
-	before = atomic_fetch_sub(&loop->refs, 1);
-	assert(before > 0);
-	if (before > 1)
+	if (!loop || loop_forked(loop) || !refs_drop(&loop->refs))
 		return;
 	(void)loop_close(loop, 0); /* what is left over was reported */
 	loop_release(loop);
@@ -362,6 +350,7 @@ es_loop_run_until(es_loop *loop, es_future *f)
 	if (r < 0)
 		return r;
 	(void)es_loop_ref(loop);
+	refs_are_atomic(&run.done, sizeof(run.done));
 	if (!future_add_waiter(f, &run.waiter, run_until_wake))
 		run_until_wake(&run.waiter);
 	do
@@ -437,7 +426,7 @@ es_loop_set_hooks(es_loop *loop, es_before_poll_fn before_poll,
 	if (state == ES_LOOP_CLOSED)
 		return -ESHUTDOWN;
 	if (state == ES_LOOP_RUNNING && !loop_is_here(loop))
-		return -EPERM;
+		return loop_misuse("es_loop_set_hooks");
 	loop_quiet_enough(loop);
 	loop->before_poll = before_poll;
 	loop->after_batch = after_batch;

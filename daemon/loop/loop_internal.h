@@ -129,16 +129,15 @@ es_usec loop_call_end(es_loop *loop, const char *name, es_usec began);
 int loop_close(es_loop *loop, es_usec grace);
 void loop_free(es_loop *loop);
 
-/* report.c */
+/* report.c: misuse is -EPERM; in debugging, an abort. */
+int loop_misuse(const char *function);
+void loop_free_object(void *p, size_t n);
 void loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,
     const char *message, es_usec took);
 
 /* call.c: fn(arg), then drop(arg), on the loop's thread or at its close. */
 int loop_call_report(
     es_loop *loop, const char *name, es_fn fn, es_drop drop, void *arg);
-
-/* worker.c: es_executor_shutdown(), which may be called while closing. */
-int executor_end(es_executor *e, unsigned flags, es_usec timeout);
 
 /* signal.c */
 int loop_signals_init(es_loop *loop);

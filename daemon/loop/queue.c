@@ -243,6 +243,7 @@ void
 loop_block(es_loop *loop, struct loop_blocked *blocked)
 {
 	list_init(&blocked->node);
+	refs_are_atomic(&blocked->closed, sizeof(blocked->closed));
 	pthread_mutex_lock(&loop->lock);
 	atomic_store(&blocked->closed, loop->closed);
 	if (!loop->closed)

@@ -10,6 +10,7 @@
 #include "daemon/base/list.h"
 #include "daemon/loop/heap.h"
 #include "daemon/loop/loop.h"
+#include "daemon/loop/refs.h"
 
 struct parker;
 

@@ -3,9 +3,39 @@
  */
 
 #include <assert.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
 #include "daemon/loop/loop_internal.h"
+
+#define REPORT_POISON 0xdb
+
+static atomic_bool report_debugging;
+
+void
+es_debug(bool on)
+{
+	atomic_store(&report_debugging, on);
+}
+
+int
+loop_misuse(const char *function)
+{
+	if (!atomic_load(&report_debugging))
+		return -EPERM;
+	log_error("%s: not on this thread, not in this place", function);
+	abort();
+}
+
+void
+loop_free_object(void *p, size_t n)
+{
+	if (atomic_load_explicit(&report_debugging, memory_order_relaxed))
+		memset(p, REPORT_POISON, n);
+	memory_free(p);
+}
 
 /* A busy machine makes many calls slow: the log hears of one a second. */
 static bool

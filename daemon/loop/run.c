@@ -35,7 +35,7 @@ es_run_in_executor(es_executor *executor, const char *name, es_body_fn fn,
 		return -EDEADLK; /* arg may be on this stack: not even begun */
 	if (!executor) {
 		if (!loop)
-			return -EPERM;
+			return loop_misuse("es_run_in_executor");
 		es_loop_assert(loop);
 		r = run_own_executor(loop, &executor);
 		if (r < 0)

@@ -80,7 +80,7 @@ es_signals_reset(void)
 static void
 signal_unref(struct signal_handler *handler)
 {
-	if (atomic_fetch_sub(&handler->refs, 1) > 1)
+	if (!refs_drop(&handler->refs))
 		return;
 	loop_release(handler->loop);
 	memory_free(handler);
@@ -113,7 +113,7 @@ signal_deliver(es_loop *loop, const struct signalfd_siginfo *info)
 	if (handler && handler->loop != loop)
 		handler = NULL;
 	if (handler)
-		atomic_fetch_add(&handler->refs, 1);
+		refs_take(&handler->refs);
 	pthread_mutex_unlock(&signal_table.lock);
 	if (!handler)
 		return;
@@ -202,6 +202,8 @@ signal_new(es_loop *loop, int signo, es_signal_fn fn, void *arg)
 	handler->signo = signo;
 	handler->fn = fn;
 	handler->arg = arg;
+	refs_are_atomic(&handler->refs, sizeof(handler->refs));
+	refs_are_atomic(&handler->removed, sizeof(handler->removed));
 	handler->refs = 1;
 	handler->loop = loop_hold(loop);
 	return handler;

@@ -34,7 +34,7 @@ es_yield(void)
 	int r;
 
 	if (!task)
-		return -EPERM;
+		return loop_misuse("es_yield");
 	r = sleep_check(task);
 	if (r < 0)
 		return r;
@@ -138,7 +138,7 @@ es_await_fd(int fd, unsigned what, es_usec timeout)
 	int r;
 
 	if (!w.task)
-		return -EPERM;
+		return loop_misuse("es_await_fd");
 	if (fd < 0 || what == 0 || (what & ~(ES_READ | ES_WRITE)))
 		return -EINVAL;
 	w.ready = fd_look(fd, what);

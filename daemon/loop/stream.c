@@ -92,7 +92,7 @@ stream_of_rx(es_rx *rx)
 static void
 stream_unref(struct stream *s)
 {
-	if (atomic_fetch_sub(&s->refs, 1) > 1)
+	if (!refs_drop(&s->refs))
 		return;
 	assert(s->tx_gone && s->rx_gone && s->items == 0);
 	assert(list_empty(&s->senders) && list_empty(&s->readers));
@@ -101,7 +101,7 @@ stream_unref(struct stream *s)
 	memory_free(s->ring);
 	memory_free(s->message);
 	(void)pthread_mutex_destroy(&s->lock); /* nobody holds it */
-	memory_free(s);
+	loop_free_object(s, sizeof(*s));
 }
 
 static bool
@@ -137,7 +137,7 @@ stream_can_read(const struct stream *s)
 static void
 notice_unref(struct stream_notice *notice)
 {
-	if (atomic_fetch_sub(&notice->refs, 1) > 1)
+	if (!refs_drop(&notice->refs))
 		return;
 	loop_release(notice->loop);
 	memory_free(notice);
@@ -184,6 +184,8 @@ notice_ask(struct stream_notice **slot, es_loop *where, es_fn fn, void *arg)
 	notice = memory_zalloc(sizeof(*notice));
 	if (!notice)
 		return -ENOMEM;
+	refs_are_atomic(&notice->refs, sizeof(notice->refs));
+	refs_are_atomic(&notice->over, sizeof(notice->over));
 	notice->refs = 2;
 	notice->later.item.name = "stream";
 	notice->later.item.run = notice_run;
@@ -520,6 +522,7 @@ stream_make(es_loop *loop, const es_stream_opts *opts)
 
 	if (!s)
 		return NULL;
+	refs_are_atomic(&s->refs, sizeof(s->refs));
 	s->refs = 2;
 	s->generation = loop_generation;
 	s->loop = loop_hold(loop);

@@ -35,17 +35,17 @@ static struct {
 es_task *
 task_ref(es_task *task)
 {
-	atomic_fetch_add(&task->refs, 1);
+	refs_take(&task->refs);
 	return task;
 }
 
 void
 task_unref(es_task *task)
 {
-	if (atomic_fetch_sub(&task->refs, 1) > 1)
+	if (!refs_drop(&task->refs))
 		return;
 	assert(task->state == TASK_ENDED && !task->context.stack);
-	memory_free(task);
+	loop_free_object(task, sizeof(*task));
 }
 
 static int
@@ -251,6 +251,8 @@ task_new(
 
 	if (!task)
 		return NULL;
+	refs_are_atomic(&task->refs, sizeof(task->refs));
+	refs_are_atomic(&task->cancelled, sizeof(task->cancelled));
 	task->refs = 2;
 	task->loop = loop;
 	task->name = name;

@@ -63,7 +63,7 @@ es_watch_new(es_loop *loop, const char *name, int fd, unsigned what,
 	if (atomic_load(&loop->state) == ES_LOOP_CLOSED)
 		return -ESHUTDOWN;
 	if (!loop_is_here(loop))
-		return -EPERM;
+		return loop_misuse("es_watch_new");
 	if (fd < 0 || what == 0 || (what & ~(ES_READ | ES_WRITE)))
 		return -EINVAL;
 	watch = memory_zalloc(sizeof(*watch));
@@ -97,7 +97,7 @@ es_watch_set(es_watch *watch, unsigned what)
 	if (loop_forked(watch->loop))
 		return -ECHILD;
 	if (!loop_is_here(watch->loop))
-		return -EPERM;
+		return loop_misuse("es_watch_set");
 	if (what & ~(ES_READ | ES_WRITE))
 		return -EINVAL;
 	if (what == watch->what)

@@ -234,7 +234,8 @@ conn_find_subscription(struct conn *conn, const char *channel, size_t len)
 		const char *name =
 		    hub_consumer_channel(&subscription->consumer);
 
-		if (strlen(name) == len && memcmp(name, channel, len) == 0)
+		if (!subscription->leaving && strlen(name) == len &&
+		    memcmp(name, channel, len) == 0)
 			return subscription;
 	}
 	return NULL;
@@ -470,8 +471,6 @@ conn_on_writable(struct conn *conn)
 	const bool flushed = conn_flush_out(conn);
 
 	if (conn->close_code == 0) {
-		if (!flushed && conn->out.len > 0)
-			conn_wait_for_flush(conn);
 		wake_subscriptions(conn);
 		return 0;
 	}

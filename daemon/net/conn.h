@@ -105,6 +105,7 @@ struct conn *conn_of(struct lws *wsi);
 /* Of a stream: the view its subscriptions read. */
 enum view_kind conn_view(const struct conn *conn);
 void conn_subscribed(struct conn *conn, struct subscription *subscription);
+/* One that is leaving is no more, for its peer.  NULL: none. */
 struct subscription *conn_find_subscription(
     struct conn *conn, const char *channel, size_t len);
 /* Ends it, in the middle of a message with that message. */

@@ -131,6 +131,7 @@ static const struct endpoint raw_endpoint = {
 	.message = on_message,
 	.overrun = on_overrun,
 	.write = glue_write,
+	.message_end = ws_message_end,
 	.ping = ws_ping,
 	.settle = conn_settle_leaving,
 	.shutdown = on_shutdown,

@@ -108,6 +108,15 @@ on_overrun(struct subscription *subscription, enum conf_overrun policy,
 	return conn->close_code == 0;
 }
 
+/* An event ends with an empty line, and has none inside. */
+static size_t
+message_end(const uint8_t *data, size_t len)
+{
+	const uint8_t *end = memmem(data, len, "\n\n", 2);
+
+	return end != NULL ? (size_t)(end - data) + 2 : len;
+}
+
 static int
 on_ping(struct conn *conn)
 {
@@ -138,6 +147,7 @@ static const struct endpoint sse_endpoint = {
 	.open = on_open,
 	.overrun = on_overrun,
 	.write = glue_write_stream,
+	.message_end = message_end,
 	.ping = on_ping,
 	.notice = on_notice,
 	.shutdown = on_shutdown,

@@ -150,7 +150,7 @@ on_unsubscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	struct subscription *subscription = conn_find_subscription(
 	    conn, command->channel, command->channel_len);
 
-	if (subscription == NULL || subscription->leaving) {
+	if (subscription == NULL) {
 		reply_error(conn, command->id, V1_ERROR_NOT_SUBSCRIBED,
 		    "unsubscribe.channel: not subscribed");
 		return;
@@ -299,6 +299,7 @@ static const struct endpoint v1_endpoint = {
 	.message = on_message,
 	.overrun = on_overrun,
 	.write = glue_write,
+	.message_end = ws_message_end,
 	.ping = ws_ping,
 	.settle = conn_settle_leaving,
 	.notice = on_notice,

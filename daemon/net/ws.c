@@ -331,3 +331,22 @@ ws_ping(struct conn *conn)
 
 	return lws_write(conn->wsi, ping + LWS_PRE, 1, LWS_WRITE_PING);
 }
+
+size_t
+ws_message_end(const uint8_t *data, size_t len)
+{
+	struct frame_header header;
+	size_t end = 0;
+
+	while (end < len) {
+		const int got =
+		    frame_get_header(data + end, len - end, &header);
+
+		assert(got > 0); /* a span is whole frames, and ours */
+		end += header.header_bytes + (size_t)header.payload_bytes;
+		if (header.fin)
+			break;
+	}
+	assert(end <= len);
+	return end;
+}

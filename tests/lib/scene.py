@@ -407,14 +407,16 @@ class Client:
     """A WebSocket library as consumer: one of CLIENTS, its own process.
 
     sends: (kind, bytes) each, kind "t" or "b"; see client_websockets.py.
+    deflate: offer permessage-deflate where the library does.
     """
 
-    def __init__(self, kind, url, count, sends=(), ca=None):
+    def __init__(self, kind, url, count, sends=(), ca=None, deflate=True):
         self.kind = kind
         command = [*CLIENTS[kind], url, count, *([ca] if ca else [])]
         self.process = subprocess.Popen(
             [str(c) for c in command], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=dict(os.environ, CLIENT_DEFLATE="yes" if deflate else "no"))
         atexit.register(self.process.kill)
         lines = (json.dumps([k, base64.b64encode(d).decode()])
                  for k, d in sends)

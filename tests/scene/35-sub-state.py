@@ -110,19 +110,20 @@ def scene_saved_while_messages_flow():
 
 def scene_killed_again_and_again():
     """At least once: what stdout has not got is not in the file."""
-    path, total = fresh("kills"), 300000
+    path, step = fresh("kills"), 50000 // scene.SLOWNESS
+    total = 6 * step
     got = scene.TMP / "got"
     conf = f"[channel **]\nhistory_messages = {total}\n"
     with scene.Daemon(conf) as daemon:
-        for i in range(0, total, 50000):
-            daemon.publish("a", numbers(i + 1, i + 50000),
+        for i in range(0, total, step):
+            daemon.publish("a", numbers(i + 1, i + step),
                            arguments="?split=lines")
         with open(got, "wb") as file:
             for i in range(8):
                 listener = Sub(daemon.url, "a", "--state", path, "--from",
                                "oldest", stdout=file)
                 scene.wait_until(
-                    lambda: got.stat().st_size >= (i + 1) * 100000, "lines")
+                    lambda: got.stat().st_size >= (i + 1) * 2 * step, "lines")
                 listener.process.kill()
                 listener.process.communicate()
             offset = positions(path)["a"]

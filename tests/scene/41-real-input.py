@@ -74,7 +74,8 @@ def scene_every_path_to_five_consumers():
                 "them not UTF-8")
     with scene.Daemon(CONF) as daemon:
         url = f"ws://127.0.0.1:{daemon.port}/ws/files"
-        consumers = [scene.Client(kind, url, lines) for kind in scene.CLIENTS]
+        consumers = [scene.Client(kind, url, lines, deflate=False)
+                     for kind in scene.CLIENTS]
         consumers += [Sub(daemon, "files", lines) for _ in range(2)]
         daemon.wait_metric('channel_consumers{channel="files"}', 5)
         started = time.monotonic()

@@ -5,22 +5,27 @@ Reads COUNT messages (0: until the server closes), after it has sent those
 that stdin names, a JSON array [kind, base64] a line.  Then one JSON object on
 stdout: messages, kinds (a t or b each, up to 1000), sha256 of all payloads,
 each with a line end behind it, and the server's close code and reason.
+CLIENT_DEFLATE=no in the environment: permessage-deflate is not offered.
 """
 import asyncio
 import base64
 import hashlib
 import json
+import os
 import ssl
 import sys
 
 import websockets
+
+DEFLATE = None if os.environ.get("CLIENT_DEFLATE") == "no" else "deflate"
 
 
 async def main(url, count, ca=None):
     digest, kinds, messages = hashlib.sha256(), "", 0
     context = ssl.create_default_context(cafile=ca) if ca else None
     async with websockets.connect(
-            url, max_size=None, max_queue=None, ssl=context) as server:
+            url, max_size=None, max_queue=None, ssl=context,
+            compression=DEFLATE) as server:
         for line in sys.stdin:
             kind, data = json.loads(line)
             data = base64.b64decode(data)

@@ -1,6 +1,6 @@
 // client_ws.js URL COUNT [CA]: npm's ws as a consumer.
 //
-// Arguments, input and output as in client_websockets.py.
+// Arguments, environment, input and output as in client_websockets.py.
 "use strict";
 
 const crypto = require("crypto");
@@ -9,7 +9,10 @@ const WebSocket = require("ws");
 
 const [url, count, ca] = process.argv.slice(2);
 const digest = crypto.createHash("sha256");
-const options = { maxPayload: 0 };
+const options = {
+	maxPayload: 0,
+	perMessageDeflate: process.env.CLIENT_DEFLATE !== "no",
+};
 let messages = 0;
 let kinds = "";
 let last = null;

@@ -113,6 +113,18 @@ npm_ws() {
 		npm install --prefix "$deps" --silent --no-audit --no-fund >&2
 }
 
+# EventSource for Node is in no package of Debian 12; what wants it is skipped
+# where npm cannot bring it.
+npm_undici() {
+	node -e 'require("undici").EventSource.name' >/dev/null 2>&1 ||
+		! command -v npm >/dev/null 2>&1 || {
+		say "npm install undici (into build/deps)"
+		mkdir -p "$deps"
+		npm install --prefix "$deps" --no-save --silent --no-audit \
+			--no-fund undici@6 >&2 || say "no undici; going on"
+	}
+}
+
 packages() {
 	absent=$(missing "$@")
 	if printf '%s\n' "$absent" | grep -qxF node-ws && npm_ws; then
@@ -166,4 +178,7 @@ if ! command -v apt-get >/dev/null 2>&1; then
 	exit 0
 fi
 packages "$@"
+case " $* " in
+*" test "*) npm_undici ;;
+esac
 [ -z "$want_lws" ] || lws_there || libwebsockets

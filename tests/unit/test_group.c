@@ -46,8 +46,8 @@ outcomes(es_future *whole)
 static void
 G1_results_are_in_argument_order(void **state)
 {
-	struct nap naps[3] = { { ES_MS(15), 0, 'a' }, { ES_MS(10), 0, 'b' },
-		{ ES_MS(5), 0, 'c' } };
+	struct nap naps[3] = { { ES_MS(90), 0, 'a' }, { ES_MS(60), 0, 'b' },
+		{ ES_MS(30), 0, 'c' } };
 	es_future *f[3], *whole;
 	const es_outcome *o;
 	es_value value;
@@ -297,8 +297,8 @@ G7_close_waits_for_all_members(void **state)
 {
 	struct grouped g = { .n = 3,
 		.timeout = ES_S(1000),
-		.naps = { { ES_MS(9), 0, 'a' }, { ES_MS(6), 0, 'b' },
-		    { ES_MS(3), 0, 'c' } } };
+		.naps = { { ES_MS(90), 0, 'a' }, { ES_MS(60), 0, 'b' },
+		    { ES_MS(30), 0, 'c' } } };
 
 	(void)state;
 	assert_int_equal(run(task_with_group, &g), 0);

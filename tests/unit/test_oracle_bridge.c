@@ -152,7 +152,7 @@ clean_up_slowly(void *arg, es_value *ret)
  * who waits for it, or owned it, goes on only after the clean-up.
  */
 static void
-O34_cpython_105836_the_task_ends_before_the_program_goes_on(void **state)
+O34_cpython_105836_the_task_ends_before_we_go_on(void **state)
 {
 	es_loop *loop = rig_loop();
 	es_loop_thread *thread = NULL;
@@ -430,7 +430,7 @@ main(void)
 		cmocka_unit_test(
 		    O33_tasks_test_run_coroutine_threadsafe_with_timeout),
 		cmocka_unit_test(
-		    O34_cpython_105836_the_task_ends_before_the_program_goes_on),
+		    O34_cpython_105836_the_task_ends_before_we_go_on),
 		cmocka_unit_test(O35_events_test_run_in_executor),
 		cmocka_unit_test(O36_concurrent_test_saturation),
 		cmocka_unit_test(O37_concurrent_test_run_after_shutdown),

@@ -238,7 +238,10 @@ get_with_timeout(void *arg, es_value *ret)
 	return es_next(((struct queue *)arg)->rx, ES_MS(100), ret);
 }
 
-/* Who no longer waits is not woken: the next getter gets the value. */
+/*
+ * test_cancelled_getters_not_being_held_in_self_getters
+ * Who no longer waits is not woken: the next getter gets the value.
+ */
 static void
 O66_queues_test_cancelled_getters_not_being_held(void **state)
 {
@@ -261,6 +264,7 @@ O66_queues_test_cancelled_getters_not_being_held(void **state)
 	queue_close(&q);
 }
 
+/* test_cancelled_puts_not_being_held_in_self_putters */
 static void
 O66_queues_test_cancelled_puts_not_being_held(void **state)
 {

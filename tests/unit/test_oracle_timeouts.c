@@ -95,6 +95,7 @@ take_settled(void *arg, es_value *ret)
 	return es_await_take(arg, 0, ret);
 }
 
+/* test_wait_for_timeout_less_then_0_or_0_future_done */
 static void
 O54_waitfor_test_wait_for_timeout_0_or_less_future_done(void **state)
 {
@@ -108,7 +109,10 @@ O54_waitfor_test_wait_for_timeout_0_or_less_future_done(void **state)
 	es_future_unref(t);
 }
 
-/* K16: what never started never starts. */
+/*
+ * test_wait_for_timeout_less_then_0_or_0_coroutine_do_not_started
+ * K16: what never started never starts.
+ */
 static void
 O54_waitfor_test_wait_for_timeout_0_or_less_do_not_started(void **state)
 {
@@ -120,6 +124,7 @@ O54_waitfor_test_wait_for_timeout_0_or_less_do_not_started(void **state)
 	assert_false(f.started);
 }
 
+/* test_wait_for_timeout_less_then_0_or_0 */
 static void
 O54_waitfor_test_wait_for_timeout_0_or_less(void **state)
 {
@@ -172,8 +177,9 @@ O55_waitfor_test_wait_for_waits_for_task_cancellation(void **state)
 	assert_int_equal(f.woken, -ECANCELED);
 }
 
+/* test_wait_for_waits_for_task_cancellation_w_timeout_0 */
 static void
-O55_waitfor_test_wait_for_waits_for_task_cancel_w_timeout_0(void **state)
+O55_waitfor_test_wait_for_waits_for_task_w_timeout_0(void **state)
 {
 	struct foo f = { 0 };
 	struct wait_for w = { .fn = clean_up_slowly,
@@ -346,8 +352,7 @@ main(void)
 		    O54_waitfor_test_wait_for_timeout_0_or_less_do_not_started),
 		IN_LOOP(O54_waitfor_test_wait_for_timeout_0_or_less),
 		IN_LOOP(O55_waitfor_test_wait_for_waits_for_task_cancellation),
-		IN_LOOP(
-		    O55_waitfor_test_wait_for_waits_for_task_cancel_w_timeout_0),
+		IN_LOOP(O55_waitfor_test_wait_for_waits_for_task_w_timeout_0),
 		IN_LOOP(O56_waitfor_test_wait_for_cancellation_race_condition),
 		IN_LOOP(O56_waitfor_test_wait_for_cancel_suppressed),
 		IN_LOOP(O57_waitfor_test_wait_for_issue86296),

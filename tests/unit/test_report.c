@@ -1,5 +1,5 @@
 /*
- * Reports and what other threads can see: invariants D1 to D4.
+ * Reports and what other threads can see: invariants D1 to D5.
  */
 
 #include "tests/unit/loop_rig.h"
@@ -7,6 +7,8 @@
 #include "daemon/base/log.h"
 
 #include <fcntl.h>
+#include <signal.h>
+#include <sys/wait.h>
 
 struct told {
 	struct rig_gate gate;
@@ -166,10 +168,39 @@ D4_without_a_handler_it_goes_to_the_log(void **state)
 	close(saved);
 }
 
+static void
+D5_misuse_aborts_in_debugging_and_frees_overwrite(void **state)
+{
+	int status = 0;
+	pid_t child;
+
+	(void)state;
+	assert_int_equal(es_yield(), -EPERM);
+	child = fork();
+	assert_true(child >= 0);
+	if (child == 0) {
+		es_future *f = es_future_new(NULL);
+
+		(void)signal(SIGABRT, SIG_DFL); /* cmocka has a handler */
+		(void)close(STDERR_FILENO);
+		es_debug(true);
+		(void)es_future_set_result(f, ES_NOTHING);
+		es_future_unref(f); /* overwritten, and nothing looks again */
+		(void)!es_yield();
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
+		/* First: its child dies, with no threads' stacks yet. */
+		cmocka_unit_test(
+		    D5_misuse_aborts_in_debugging_and_frees_overwrite),
 		cmocka_unit_test(D1_D2_a_slow_call_is_reported_by_name),
 		cmocka_unit_test(never_slow_reports_nothing),
 		cmocka_unit_test(D3_a_stuck_call_is_seen_while_it_is_stuck),

@@ -1,0 +1,256 @@
+#!/usr/bin/python3
+# limit: 90
+# sanitizer: yes
+"""earshot.v1: faulty commands, limits, long messages, compression's traps."""
+import json
+import os
+import sys
+import threading
+import zlib
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import scene
+
+V1 = {"Sec-WebSocket-Protocol": "earshot.v1"}
+DEFLATE = "permessage-deflate"
+LONG = 10 * 1000 * 1000
+
+
+def connect(daemon, **options):
+    headers = dict(V1, **options.pop("headers", {}))
+    client = scene.WebSocket(daemon.port, "/ws", headers=headers, **options)
+    scene.equal(client.status, 101, "the upgrade")
+    return client
+
+
+def ask(client, command):
+    client.send_text(command if isinstance(command, str)
+                     else json.dumps(command))
+    return json.loads(client.read_text())
+
+
+def scene_faulty_commands():
+    with scene.Daemon("[limits]\nviolations_max = 1000\n") as daemon:
+        client = connect(daemon)
+        deep = '{"id":1,"publish":{"channel":"c","data":' + "[" * 200 + \
+            "]" * 200 + "}}"
+        for text, code, word in (
+                ("", "bad_json", ""), ("{", "bad_json", ""),
+                ("[]", "bad_command", ""), ('"x"', "bad_command", ""),
+                ('{"id":1}', "bad_command", "publish"),
+                ('{"ping":{}}', "bad_id", "id"),
+                ('{"id":"1","ping":{}}', "bad_id", "id"),
+                ('{"id":-1,"ping":{}}', "bad_id", "id"),
+                ('{"id":1.5,"ping":{}}', "bad_id", "id"),
+                ('{"id":1,"dance":{}}', "unknown_command", "dance"),
+                ('{"id":1,"ping":{},"subscribe":{"channel":"c"}}',
+                 "bad_command", ""),
+                ('{"id":1,"ping":{"x":1}}', "unknown_field", "x"),
+                ('{"id":1,"subscribe":{}}', "missing_field", "channel"),
+                ('{"id":1,"subscribe":[]}', "bad_type", "subscribe"),
+                ('{"id":1,"subscribe":{"channel":5}}', "bad_type", "channel"),
+                ('{"id":1,"subscribe":{"channel":"-"}}', "bad_channel",
+                 "channel"),
+                ('{"id":1,"subscribe":{"channel":"c","channel":"d"}}',
+                 "duplicate_field", "channel"),
+                ('{"id":1,"subscribe":{"channel":"c","from":"new"}}',
+                 "bad_from", "from"),
+                ('{"id":1,"publish":{"channel":"c"}}', "missing_field",
+                 "data"),
+                ('{"id":1,"publish":{"channel":"c","base64":"*"}}',
+                 "bad_base64", "base64"),
+                (deep, "bad_json", "")):
+            told = ask(client, text)
+            scene.check(told["error"]["code"] == code and
+                        word in told["error"]["message"],
+                        f"{text[:50]}: {told}")
+        scene.equal(ask(client, {"id": 2, "subscribe": {"channel": "c"}})
+                    ["ok"]["recovered"], True, "and it lives")
+        scene.equal(ask(client, {"id": 3, "subscribe": {"channel": "c"}})
+                    ["error"]["code"], "already_subscribed", "a second time")
+        scene.equal(ask(client, {"id": 4, "unsubscribe": {"channel": "d"}})
+                    ["error"]["code"], "not_subscribed", "never was")
+        scene.check(daemon.metric("v1_errors_total") >= 22, "counted")
+
+
+def scene_violations_close():
+    with scene.Daemon("[limits]\nviolations_max = 5\n"
+                      "close_timeout = 200ms\n") as daemon:
+        client = connect(daemon)
+        for _ in range(4):
+            ask(client, "nonsense")
+        ask(client, {"id": 1, "unsubscribe": {"channel": "x"}})  # is none
+        client.send_text("nonsense")
+        scene.equal(client.read_closed()[0], 1008, "the fifth")
+        scene.equal(daemon.metric("refused_violations_total"), 1, "counted")
+        client = connect(daemon)
+        client.send_frame(scene.BINARY, b"{}")
+        scene.equal(client.read_closed()[0], 1003, "a binary message")
+        client = connect(daemon)
+        client.send_frame(scene.TEXT, b"x" * 4096, length=1 << 40)
+        scene.equal(client.read_closed()[0], 1009, "a terabyte announced")
+
+
+def scene_limits():
+    conf = "[limits]\nsubscriptions_max = 64\nout_bytes_max = 16K\n"
+    with scene.Daemon(conf) as daemon:
+        client = connect(daemon)
+        client.send(b"".join(
+            scene.frame(scene.TEXT, json.dumps(
+                {"id": n, "subscribe": {"channel": f"c{n}"}}).encode())
+            for n in range(1000)))
+        told = [json.loads(client.read_text()) for _ in range(1000)]
+        scene.equal([t["id"] for t in told], list(range(1000)), "answers")
+        scene.equal(sum("ok" in t for t in told), 64, "subscribed")
+        scene.equal({t["error"]["code"] for t in told if "error" in t},
+                    {"too_many_subscriptions"}, "and then")
+        scene.equal(daemon.metric("refused_subscriptions_total"), 936,
+                    "counted")
+        greedy = connect(daemon, receive_bytes=2048)
+        ping = scene.frame(scene.TEXT, b'{"id":1,"ping":{}}')
+        try:
+            while daemon.metric("refused_out_total") == 0:
+                greedy.send(ping * 20000)
+        except OSError:
+            pass  # it was closed while we asked
+        scene.equal(daemon.metric("refused_out_total"), 1,
+                    "who never reads its replies")
+        scene.equal(ask(client, {"id": 1, "ping": {}}), {"id": 1, "ok": {}},
+                    "the others live")
+
+
+def scene_rights():
+    with scene.Daemon("[auth]\nanonymous = subscribe\n") as daemon:
+        client = connect(daemon)
+        told = ask(client, {"id": 1, "publish": {"channel": "c", "text": ""}})
+        scene.equal(told["error"]["code"], "not_allowed", "a publish")
+
+
+def scene_between_fragments():
+    """Nothing stands inside a long message; replies stand between two."""
+    conf = "[limits]\nmessage_bytes_max = 16M\nbody_bytes_max = 16M\n" \
+        "[channel *]\nhistory_bytes = 128M\nbuffer_bytes = 128M\n"
+    with scene.Daemon(conf) as daemon:
+        text = "0123456789" * (LONG // 10)
+        clients = [connect(daemon, receive_bytes=0 if n % 2 else 65536)
+                   for n in range(6)]
+        for client in clients:
+            ask(client, {"id": 1, "subscribe": {"channel": "a"}})
+            ask(client, {"id": 2, "subscribe": {"channel": "b"}})
+        for channel in "ab" * 2:
+            daemon.publish(channel, text)
+
+        def hear(client, told):
+            client.send_text('{"id":7,"ping":{}}')
+            client.send_frame(scene.PING, b"are you there")
+            client.send_text('{"id":8,"unsubscribe":{"channel":"b"}}')
+            while True:
+                said = json.loads(client.read_text())
+                told.append(said)
+                if said.get("id") == 8:
+                    break
+            client.send_text('{"id":9,"ping":{}}')
+            while told[-1].get("id") != 9 or \
+                    sum(t.get("channel") == "a" for t in told) < 2:
+                told.append(json.loads(client.read_text()))
+
+        told = [[] for _ in clients]
+        threads = [threading.Thread(target=hear, args=pair)
+                   for pair in zip(clients, told)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        for client, said in zip(clients, told):
+            if not said or said[-1] != {"id": 9, "ok": {}} and \
+                    {"id": 9, "ok": {}} not in said:
+                raise scene.Failure(f"{len(said)} answers")
+            bad = [s for s in said if "text" in s and s["text"] != text]
+            ended = said.index({"id": 8, "ok": {"channel": "b"}})
+            late = [s for s in said[ended:] if s.get("channel") == "b"]
+            if bad or late or client.pongs != [b"are you there"]:
+                raise scene.Failure(
+                    f"{len(bad)} bad, {len(late)} late, {client.pongs}")
+        print("    6 x 20 MB in order, replies and pongs between")
+
+
+def inside_a_message(daemon):
+    """A subscriber of `long` whose socket is full in the middle of one."""
+    client = connect(daemon, receive_bytes=65536)
+    ask(client, {"id": 1, "subscribe": {"channel": "long"}})
+    daemon.publish("long", "0123456789" * (LONG // 10))
+    client.send_text('{"id":2,"ping":{}}')
+    daemon.wait_metric("v1_commands_total", 2)
+    return client
+
+
+def scene_back_before_it_has_left():
+    """unsubscribe and subscribe again inside a message: the first still ends
+    with it, the second is another subscription."""
+    conf = "[limits]\nmessage_bytes_max = 16M\nbody_bytes_max = 16M\n" \
+        "[channel *]\nbuffer_bytes = 64M\n"
+    with scene.Daemon(conf) as daemon:
+        client = inside_a_message(daemon)
+        for command in ({"id": 3, "unsubscribe": {"channel": "long"}},
+                        {"id": 4, "unsubscribe": {"channel": "long"}},
+                        {"id": 5, "subscribe": {"channel": "long"}}):
+            client.send_text(json.dumps(command))
+        daemon.wait_metric("v1_commands_total", 5)
+        daemon.publish("long", "after")
+        told = [json.loads(client.read_text()) for _ in range(6)]
+        scene.equal([t.get("id") or len(t["text"]) for t in told],
+                    [LONG, 2, 3, 4, 5, 5], "in this order")
+        scene.equal(told[3]["error"]["code"], "not_subscribed", "only once")
+        scene.check(told[4]["ok"]["recovered"], "subscribed")
+        scene.equal(daemon.metric("channel_consumers", channel="long"), 1,
+                    "consumers that are left")
+
+
+def scene_a_reply_behind_what_will_not_end():
+    """A message is overtaken while it is written and a reply waits behind it:
+    the close is waited with, not spun with."""
+    conf = "[limits]\nmessage_bytes_max = 16M\nbody_bytes_max = 16M\n" \
+        "close_timeout = 1s\n" \
+        "[channel *]\nhistory_messages = 0\nbuffer_bytes = 64K\n"
+    with scene.Daemon(conf) as daemon:
+        client = inside_a_message(daemon)
+        for _ in range(3):
+            daemon.publish("long", "x" * LONG)
+        before = daemon.metric("loop_iterations_total")
+        scene.wait_until(lambda: client.read(65536) and
+                         daemon.metric("overruns_total") == 1, "overtaken")
+        daemon.wait_metric("timeouts_close_total", 1)
+        turns = daemon.metric("loop_iterations_total") - before
+        scene.check(turns < 10000, f"{turns:.0f} iterations until it was cut")
+
+
+def deflated(data):
+    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]
+
+
+def scene_compression():
+    with scene.Daemon("[limits]\nclose_timeout = 200ms\n") as daemon:
+        for offer, accepted in (
+                (DEFLATE, True), (DEFLATE + "; client_max_window_bits", True),
+                (DEFLATE + "; server_max_window_bits=9", False),
+                (DEFLATE + "; server_no_context_takeover", True),
+                ("x-webkit-deflate-frame", False)):
+            client = connect(
+                daemon, headers={"Sec-WebSocket-Extensions": offer})
+            told = client.headers.get("Sec-WebSocket-Extensions")
+            scene.equal(told is not None, accepted, offer)
+        client = scene.WebSocket(daemon.port, "/ws/c", headers={
+            "Sec-WebSocket-Extensions": DEFLATE})
+        client.send_frame(scene.TEXT, deflated(b"tick " * 100), rsv=4)
+        got = client.read_frame()
+        scene.equal(zlib.decompressobj(-15).decompress(
+            got.payload + b"\x00\x00\xff\xff"), b"tick " * 100, "back, compressed once for all")
+        scene.equal(daemon.metric("views_compressed_total"), 1, "counted")
+        bomb = deflated(b"\0" * (64 << 20))
+        client.send_frame(scene.BINARY, bomb, rsv=4)
+        scene.equal(client.read_closed()[0], 1009,
+                    f"64 MiB in {len(bomb)} bytes")
+
+
+scene.play(globals())
