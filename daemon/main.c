@@ -294,9 +294,7 @@ open_handlers(struct daemon *daemon) LOOP_THREAD
 		return error;
 	}
 	net_set_handlers(daemon->net, daemon->handlers);
-	if (handlers_wanted(daemon->handlers))
-		net_add_metrics(
-		    daemon->net, handlers_put_metrics, daemon->handlers);
+	net_add_metrics(daemon->net, handlers_put_metrics, daemon->handlers);
 	return 0;
 }
 

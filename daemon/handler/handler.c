@@ -147,12 +147,6 @@ handlers_start(struct handlers *handlers, char *ret_text, size_t size)
 
 /* Bindings */
 
-bool
-handlers_wanted(const struct handlers *handlers)
-{
-	return handlers != NULL && handlers->count > 0;
-}
-
 struct handler *
 handlers_for_path(struct handlers *handlers, const char *path, size_t len)
 {

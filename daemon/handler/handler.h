@@ -65,13 +65,14 @@ int handlers_new(const struct handlers_rooms *rooms,
 int handlers_start(
     struct handlers *handlers, char *ret_text, size_t size) MAY_BLOCK;
 
-/* Which handler is bound to a path, or to raw connections of a channel. */
+/*
+ * Which handler is bound to a path, or to raw connections of a channel.
+ * handlers may be NULL: none.
+ */
 struct handler *handlers_for_path(
     struct handlers *handlers, const char *path, size_t len) LOOP_THREAD;
 struct handler *handlers_for_channel(
     struct handlers *handlers, const char *channel, size_t len) LOOP_THREAD;
-/* handlers may be NULL: none is found. */
-bool handlers_wanted(const struct handlers *handlers); /* there are some */
 
 /*
  * A connection that will be a session; open is copied.  -ENOMEM.  Then

@@ -111,13 +111,37 @@ gauge_of(const struct handler *handler, enum gauge gauge)
 	return 0;
 }
 
+/* The executor's, which is there without a handler too. */
+static int
+put_work(struct buffer *out, const struct handlers *handlers)
+{
+	es_executor_stats stats;
+	int error = es_executor_get_stats(handlers->rooms.work, &stats);
+
+	if (error == 0)
+		error = put_head(out, "work_jobs_waiting", "gauge",
+		    "batches of callbacks that wait for a thread");
+	if (error == 0)
+		error = buffer_printf(out, SIZE_MAX / 2,
+		    "earshot_work_jobs_waiting %u\n", stats.queued);
+	if (error == 0)
+		error = put_head(out, "work_jobs_total", "counter",
+		    "batches of callbacks done by limit work_threads threads");
+	if (error == 0)
+		error = buffer_printf(out, SIZE_MAX / 2,
+		    "earshot_work_jobs_total %" PRIu64 "\n", stats.done);
+	return error;
+}
+
 int
 handlers_put_metrics(struct buffer *out, void *arg)
 {
 	const struct handlers *handlers = arg;
-	int error = 0;
+	int error = put_work(out, handlers);
 	size_t i, j;
 
+	if (handlers->count == 0)
+		return error; /* no name without a value */
 	for (i = 0; i < sizeof(gauges) / sizeof(*gauges) && error == 0; i++) {
 		error = put_head(
 		    out, gauges[i].name, gauges[i].type, gauges[i].help);
