@@ -375,10 +375,8 @@ channel_remove(struct channel *channel, struct consumer *consumer)
 	exchange(channel, consumer->index, channel->count - 1);
 	channel->count--;
 	channel->used = true;
-	if (channel->live == 0) {
-		channel->done = 0;
-		list_remove(&channel->dirty);
-	}
+	if (channel->live == 0)
+		channel_mark_clean(channel);
 	if (channel->room > CONSUMERS_MIN && channel->count < channel->room / 4)
 		(void)consumers_resize(channel, channel->room / 2);
 }

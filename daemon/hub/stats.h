@@ -28,6 +28,7 @@ struct hub_counts {
 	uint64_t views_cut; /* view_build_bytes_per_iteration_max */
 	uint64_t channels_expired; /* idle_expiry */
 	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
+	uint64_t spans_cut; /* visits with more to give: span_bytes_max */
 };
 
 const struct hub_counts *hub_counts(const struct hub *hub);

@@ -101,6 +101,8 @@ static const struct metric hub_metrics[] = {
 	HUB(flushes, "flushes_total", "flushes of the hub"),
 	HUB(flushes_cut, "flushes_cut_total",
 	    "limit flushes_per_iteration_max reached"),
+	HUB(spans_cut, "spans_cut_total",
+	    "limit span_bytes_max reached, a consumer lacked more"),
 #undef HUB
 };
 
@@ -203,6 +205,8 @@ put_now(struct page *page, struct net *net)
 	put(page, "channels", "gauge", "channels", hub_channel_count(net->hub));
 	put(page, "tapes_bytes", "gauge", "memory of all tapes",
 	    hub_memory_bytes(net->hub));
+	put(page, "views_bytes", "gauge", "memory of views but the raw ones",
+	    hub_views_bytes(net->hub));
 	put(page, "intake_bytes", "gauge",
 	    "unfinished messages and bodies being received", net->intake_bytes);
 	put(page, "log_dropped_total", "counter",
