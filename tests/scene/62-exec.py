@@ -274,6 +274,41 @@ def scene_it_takes_too_long():
         client.close()
 
 
+def scene_a_slow_process_delays_nobody_else():
+    """Its sender is held back by TCP, nothing is dropped, order is kept."""
+    told = Told("queue_messages = 4", more=handled.program(
+        "python", "path = /fast").replace("[handler it]", "[handler fast]"))
+    count = 40
+    with scene.Daemon(told.conf) as daemon:
+        slow, fast = handled.app(daemon), handled.app(daemon, "/fast")
+        fast.send_text("it runs")
+        fast.read_text()
+        padding = "x" * 600
+        for n in range(count):
+            slow.send_text(f"n {n} {padding}")
+            slow.send_text("sleep 0.02")
+        worst = 0
+        for _ in range(100):
+            at = time.monotonic()
+            fast.send_text("hi")
+            fast.read_text()
+            worst = max(worst, time.monotonic() - at)
+        scene.check(worst < 0.1 * scene.SLOWNESS,
+                    f"the other handler answers within {worst * 1e3:.1f} ms")
+        told.wait(lambda e: e.get("text", "").startswith(f"n {count - 1} "),
+                  "the last one")
+        got = [int(e["text"].split()[1]) for e in told.events()
+               if e.get("text", "").startswith("n ")]
+        scene.equal(got, list(range(count)), "all of them, in order, once")
+        scene.check(handled.handler_metric(daemon, "pauses_total") > 0,
+                    "its connection was not read meanwhile")
+        slow.send_frame(scene.PING, b"are you there")
+        scene.equal(slow.read_frame().payload, b"are you there",
+                    "a ping is answered")
+        slow.close()
+        fast.close()
+
+
 def scene_it_closes_its_ends():
     for word in ("mute", "deaf", "end half a li"):
         told = Told()
