@@ -59,11 +59,14 @@ SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
 HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
+PLUGINS = $(patsubst %.c,$(B)/%.so,$(wildcard tests/plugins/*.c))
+
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
-TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(SEEDS) $(HOOKED)
+TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(SEEDS) $(HOOKED) \
+	$(PLUGINS)
 
-all: $(LIBRARY) $(PROGRAMS)
+all: $(LIBRARY) $(PROGRAMS) $(B)/earshot.h
 
 help:
 	@echo 'make run             set up, build, stream vmstat on 127.0.0.1:8080'
@@ -125,6 +128,12 @@ $(HOOKED): $(call objects,$(wildcard daemon/*.c) tests/lab/hooks.c) $(LIBRARY)
 $(B)/earshot: $(call objects,$(wildcard daemon/ctl/*.c)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
 
+# What plugins elsewhere include: the two headers in one.
+$(B)/earshot.h: daemon/handler/earshot.h daemon/handler/earshot_calls.h
+	@mkdir -p $(@D)
+	$(Q)sed '/earshot_calls.h/r daemon/handler/earshot_calls.h' $< | \
+	    sed '/include "daemon/d' >$@
+
 # Beside its own object a test has all of tests/lib, a bench all of its folder,
 # but for what has a main and so is a program itself.
 $(UNITS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
@@ -137,6 +146,13 @@ $(FUZZERS): $(B)/%: $(B)/obj/%.o $(REPLAY) $(LIBRARY)
 
 $(HELPERS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
 	$(Q)$(LINK) -lcmocka $(LIBS)
+
+# As plugins are built by others: nothing of the daemon is linked.
+PLUGIN_LIBS = $(if $(filter %/lookup.so,$@),-lsqlite3)
+$(PLUGINS): $(B)/%.so: %.c Makefile
+	@mkdir -p $(@D) && echo '  SO    $@'
+	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -MMD -MP -MF $(@:.so=.d) \
+	    $(LDFLAGS) -o $@ $< $(PLUGIN_LIBS)
 
 $(BENCHES): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,bench)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
@@ -200,6 +216,8 @@ MAN = $(foreach n,1 3 5 7 8,$(foreach f,$(wildcard daemon/*.$n daemon/*/*.$n \
 	conf/*.$n proto/*.$n),$f=share/man/man$n/$(notdir $f)))
 INSTALLED = $(B)/earshotd=sbin/earshotd $(B)/earshot=bin/earshot $(MAN) \
 	daemon/ctl/earshot.bash=share/bash-completion/completions/earshot \
+	$(B)/earshot.h=include/earshot.h \
+	daemon/handler/exec.md=$(DOC)/exec.md \
 	systemd/earshot.service=lib/systemd/system/earshot.service \
 	systemd/earshot.socket=lib/systemd/system/earshot.socket \
 	systemd/earshot.sysusers=lib/sysusers.d/earshot.conf \
@@ -240,4 +258,4 @@ clean:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(patsubst %.o,%.d,$(call objects,$(SOURCES)))
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES))) $(PLUGINS:.so=.d)

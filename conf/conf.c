@@ -150,6 +150,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->listeners);
 	memory_free(conf->channels);
 	feeds_fini(conf);
+	handlers_fini(conf);
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
 	memory_free(conf->state_directory);
@@ -318,6 +319,8 @@ check_sections(struct reader *reader)
 			check_listener(reader, section);
 		else if (section_is_feed(section->kind))
 			feed_check(reader, section);
+		else if (section->kind == SECTION_HANDLER)
+			handler_check(reader, section);
 	}
 }
 

@@ -53,6 +53,31 @@ struct conf_channel { /* [channel PATTERN], in file order: first match wins */
 	enum conf_overrun overrun;
 };
 
+struct conf_option { /* option.KEY = value, for the handler itself */
+	char *key, *value;
+};
+
+struct conf_handler {
+	char *name;
+	int line;
+	char *plugin; /* one of the two; NULL, empty: the other */
+	struct conf_list exec; /* program and arguments, no shell */
+	struct conf_list paths; /* WebSocket endpoints of its own */
+	struct conf_list channels; /* patterns: raw connections to those */
+	struct conf_list consumes; /* patterns: each message of those */
+	struct conf_option *options;
+	size_t option_count;
+	int64_t workers; /* processes of exec */
+	int64_t window; /* events in a process' pipe */
+	int64_t callback_timeout_us;
+	int64_t queue_messages, queue_bytes; /* of one connection */
+	int64_t queue_bytes_total;
+	int64_t send_bytes_max; /* on their way to one connection */
+	int64_t in_flight_bytes_max; /* on their way onto the loop */
+	int64_t line_bytes_max; /* of what a process says */
+	int64_t backoff_min_us, backoff_max_us, stop_timeout_us;
+};
+
 struct conf {
 	struct conf_listener *listeners; /* at least one after conf_finish() */
 	size_t listener_count;
@@ -74,6 +99,8 @@ struct conf {
 	struct conf_upstream *upstreams;
 	size_t upstream_count;
 	char *state_directory; /* NULL: not given */
+	struct conf_handler *handlers;
+	size_t handler_count;
 };
 
 /* One fault; text has no line end and names file and line already. */

@@ -35,6 +35,7 @@ enum section_kind {
 	SECTION_SOCKET,
 	SECTION_UPSTREAM,
 	SECTION_STATE,
+	SECTION_HANDLER,
 	SECTION_LOG,
 	SECTION_KINDS,
 };
@@ -71,6 +72,7 @@ struct reader { /* one reading of one text, or one conf_finish() */
 	conf_fault_fn fault;
 	void *arg;
 	struct section *section; /* NULL: none, or one that was refused */
+	struct text word; /* the key as it is written */
 	bool before_sections;
 };
 
@@ -109,6 +111,12 @@ struct conf_feed *feed_at(
     const struct conf *conf, enum section_kind kind, size_t n);
 void feeds_fini(struct conf *conf);
 void feed_check(struct reader *reader, const struct section *section);
+
+/* handlers.c */
+
+int handler_add(struct conf *conf, const char *name, int line);
+void handlers_fini(struct conf *conf);
+void handler_check(struct reader *reader, const struct section *section);
 
 /* keys.c: the table of sections and keys */
 

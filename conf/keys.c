@@ -30,6 +30,7 @@ const struct section_type section_types[SECTION_KINDS] = {
 	[SECTION_SOCKET] = { "socket", NAME_OPTIONAL },
 	[SECTION_UPSTREAM] = { "upstream", NAME_OPTIONAL },
 	[SECTION_STATE] = { "state", NAME_NONE },
+	[SECTION_HANDLER] = { "handler", NAME_OPTIONAL },
 	[SECTION_LOG] = { "log", NAME_NONE },
 };
 
@@ -422,14 +423,17 @@ static const struct key keys[] = {
 };
 /* clang-format on */
 
-/* The keys of this table, then those of feeds; NULL: there are less. */
+/* The keys of this table, then those of feeds and of handlers; NULL: no more. */
 static const struct key *
 key_at(size_t index)
 {
 	if (index < LENGTH(keys))
 		return &keys[index];
 	index -= LENGTH(keys);
-	return index < feed_key_count ? &feed_keys[index] : NULL;
+	if (index < feed_key_count)
+		return &feed_keys[index];
+	index -= feed_key_count;
+	return index < handler_key_count ? &handler_keys[index] : NULL;
 }
 
 /* A fault lists what could have been meant; limits are the most there are. */
@@ -437,6 +441,18 @@ key_at(size_t index)
 #define NAME_BYTES(name, kind, def, min, max, what) +sizeof(#name ", ")
 _Static_assert(0 CONF_LIMITS(NAME_BYTES) < KNOWN_MAX, "names of all limits");
 #undef NAME_BYTES
+
+/* option.KEY stands for all that begin so. */
+static bool
+key_is(const struct key *key, struct text name)
+{
+	const size_t dot = strcspn(key->name, ".");
+
+	if (key->flags & PREFIX)
+		return name.len > dot + 1 &&
+		       memcmp(name.at, key->name, dot + 1) == 0;
+	return text_equals(name, key->name);
+}
 
 /* NULL: there is none. */
 static const struct key *
@@ -446,7 +462,7 @@ find_key(enum section_kind section, struct text name, size_t *ret_index)
 	size_t i;
 
 	for (i = 0; (key = key_at(i)); i++)
-		if (key->section == section && text_equals(name, key->name))
+		if (key->section == section && key_is(key, name))
 			break;
 	assert(i < CONF_KEYS_MAX); /* a section remembers each */
 	*ret_index = i;
@@ -495,6 +511,7 @@ key_set(struct reader *reader, const struct item *item)
 		fault_unknown(reader, item->word);
 		return 0;
 	}
+	reader->word = item->word;
 	given = &section->keys[index];
 	if (!(key->flags & LIST) && given->text == section->opened.text &&
 	    given->line >= section->opened.line)

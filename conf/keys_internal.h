@@ -1,7 +1,7 @@
 #ifndef CONF_KEYS_INTERNAL_H
 #define CONF_KEYS_INTERNAL_H
 
-/* keys_internal: rows of keys and their setters: keys.c and keys_feed.c. */
+/* keys_internal: rows of keys and their setters, for the keys*.c and handlers.c. */
 
 #include "conf/conf_internal.h"
 
@@ -15,7 +15,7 @@ struct key {
 	unsigned flags;
 };
 
-enum key_flags { MANDATORY = 1, LIST = 2 };
+enum key_flags { MANDATORY = 1, LIST = 2, PREFIX = 4 };
 
 struct choice {
 	const char *word;
@@ -47,6 +47,8 @@ bool keys_equal(enum section_kind section, const void *a, const void *b);
 
 extern const struct key feed_keys[];
 extern const size_t feed_key_count;
+extern const struct key handler_keys[];
+extern const size_t handler_key_count;
 
 #define CONF_MINUTE (60 * LIMITS_S)
 #define CONF_HOUR (60 * CONF_MINUTE)

@@ -72,6 +72,8 @@
 	    "faulty commands of one connection; then close 1008") \
 	X(history_limit_max, COUNT, 10000, 1, 10000000, \
 	    "messages in one history answer; more are left out") \
+	X(work_threads, COUNT, 4, 1, 256, \
+	    "threads that run plugins' callbacks; one more callback waits") \
 	X(feed_read_bytes_max, BYTES, 256 * LIMITS_KIB, 4 * LIMITS_KIB, \
 	    16 * LIMITS_MIB, \
 	    "read from one feed in one loop iteration; the rest waits")

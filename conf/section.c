@@ -103,6 +103,9 @@ section_object(struct conf_private *conf, const struct section *section)
 	case SECTION_CHANNEL:
 		assert(section->index < conf->public.channel_count);
 		return &conf->public.channels[section->index];
+	case SECTION_HANDLER:
+		assert(section->index < conf->public.handler_count);
+		return &conf->public.handlers[section->index];
 	default:
 		if (section_is_feed(section->kind))
 			return feed_at(
@@ -135,6 +138,9 @@ add_object(struct reader *reader, struct section *section)
 	case SECTION_CHANNEL:
 		section->index = conf->channel_count;
 		return conf_add_channel(conf, section->name);
+	case SECTION_HANDLER:
+		section->index = conf->handler_count;
+		return handler_add(conf, section->name, section->line);
 	default:
 		if (!section_is_feed(section->kind))
 			return 0;

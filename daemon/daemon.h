@@ -9,6 +9,7 @@
 
 #include "conf/conf.h"
 #include "daemon/feed/feed.h"
+#include "daemon/handler/handler.h"
 #include "daemon/loop/loop.h"
 #include "daemon/net/net.h"
 #include "systemd/listen.h"
@@ -18,11 +19,12 @@ struct daemon {
 	struct conf *conf; /* unchanged once threads run */
 	es_loop *main_loop, *net_loop;
 	es_loop_thread *net_thread;
-	es_executor *sys;
+	es_executor *sys, *work;
 	unsigned fds_max;
 
 	struct net *net; /* the net loop's */
 	struct feeds *feeds; /* the net loop's */
+	struct handlers *handlers; /* the net loop's */
 	struct net_fault fault;
 	struct listen_sockets passed; /* by systemd; unchanged, as conf is */
 
@@ -44,6 +46,7 @@ struct daemon {
 		es_future *task, *step; /* step: settled on the net loop */
 		bool forced;
 		struct net_drained result;
+		uint64_t callbacks_left; /* that time was up for */
 	} drain;
 };
 

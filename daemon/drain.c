@@ -6,6 +6,7 @@
  *   M  STOPPING=1, EXTEND_TIMEOUT_USEC once, the task begins
  *   N  intake stops: listeners closed, /readyz 503, publishes refused
  *   N  feeds end; what they still write is published
+ *   N  handlers handle what was taken in, until none of them does anything
  *   N  every consumer gets all there is, then 1001, paced; its answer counts
  *   M  the last connection is gone: the main loop stops; main() shuts the
  *      executors down while the net loop still runs, then that, then itself
@@ -61,6 +62,7 @@ end_feeds(void *arg)
 
 	es_loop_assert(daemon->net_loop);
 	net_stop_intake(daemon->net);
+	handlers_stop_intake(daemon->handlers);
 	feeds_stop(daemon->feeds, on_step_done, daemon);
 }
 
@@ -74,12 +76,41 @@ end_consumers(void *arg)
 }
 
 static void
+await_handlers(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	handlers_await_idle(daemon->handlers, on_step_done, daemon);
+}
+
+static void
+on_handlers_ended(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	daemon->drain.callbacks_left = handlers_left(daemon->handlers);
+	on_step_done(daemon);
+}
+
+static void
+end_handlers(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	handlers_end(daemon->handlers, on_handlers_ended, daemon);
+}
+
+static void
 force_on_net(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
 	feeds_hurry(daemon->feeds);
+	handlers_hurry(daemon->handlers);
 	net_force(daemon->net);
 }
 
@@ -159,6 +190,9 @@ tell_result(struct daemon *daemon)
 	    (es_loop_time(daemon->main_loop) - daemon->drain.began) / 1000,
 	    result->delivered, result->forced, result->lost,
 	    result->messages_undelivered);
+	if (daemon->drain.callbacks_left > 0)
+		log_warn("%" PRIu64 " callbacks did not run, or did not end",
+		    daemon->drain.callbacks_left);
 }
 
 static int
@@ -168,7 +202,9 @@ drain_task(void *arg, es_value *ret)
 
 	(void)ret;
 	if (run_step(daemon, "drain feeds", end_feeds) < 0 ||
-	    run_step(daemon, "drain consumers", end_consumers) < 0)
+	    run_step(daemon, "drain handlers", await_handlers) < 0 ||
+	    run_step(daemon, "drain consumers", end_consumers) < 0 ||
+	    run_step(daemon, "drain callbacks", end_handlers) < 0)
 		last_resort();
 	tell_result(daemon);
 	es_loop_stop(daemon->main_loop);
@@ -215,7 +251,10 @@ drain_on_signal(struct daemon *daemon)
 int
 drain_exit_code(const struct daemon *daemon)
 {
-	return daemon->drain.result.forced > 0 ? EXIT_FORCED : EXIT_SUCCESS;
+	return daemon->drain.result.forced > 0 ||
+		       daemon->drain.callbacks_left > 0
+		   ? EXIT_FORCED
+		   : EXIT_SUCCESS;
 }
 
 void

@@ -38,6 +38,7 @@
 struct answer {
 	struct net_status net;
 	uint64_t feeds, feeds_down;
+	uint32_t stuck; /* callbacks */
 };
 
 static void
@@ -63,6 +64,7 @@ ask(void *arg, es_value *ret)
 		return -ENOMEM;
 	net_status(daemon->net, &answer->net);
 	feeds_each(daemon->feeds, count_feed, answer);
+	answer->stuck = handlers_stuck(daemon->handlers);
 	*ret = ES_PTR(answer, memory_free);
 	return 0;
 }
@@ -98,7 +100,7 @@ put_serving(struct daemon *daemon, const struct answer *answer, char *out,
     size_t out_size, double rate)
 {
 	es_executor_stats workers;
-	char text[32], feeds[64] = "", late[64] = "";
+	char text[32], feeds[64] = "", late[64] = "", stuck[64] = "";
 
 	put_rate(text, sizeof(text), rate);
 	if (answer->feeds_down > 0)
@@ -110,11 +112,14 @@ put_serving(struct daemon *daemon, const struct answer *answer, char *out,
 		(void)snprintf(late, sizeof(late),
 		    ", workers blocked for %" PRId64 " s",
 		    workers.oldest / ES_S(1));
+	if (answer->stuck > 0)
+		(void)snprintf(stuck, sizeof(stuck),
+		    ", %" PRIu32 " callbacks stuck", answer->stuck);
 	(void)snprintf(out, out_size,
-	    "%" PRIu64 " consumer%s on %" PRIu64 " channel%s, %s/s out%s%s",
+	    "%" PRIu64 " consumer%s on %" PRIu64 " channel%s, %s/s out%s%s%s",
 	    answer->net.consumers, answer->net.consumers == 1 ? "" : "s",
 	    answer->net.channels, answer->net.channels == 1 ? "" : "s", text,
-	    feeds, late);
+	    feeds, late, stuck);
 }
 
 /* What did not change is not told: a status wakes up all who watch it. */

@@ -2,8 +2,8 @@
  * earshotd: arguments, start order, signals, and the order of the end.
  *
  * The happy path: read and check the configuration -> systemd's sockets -> log
- * writer -> two loops, one executor -> on the net loop: hub, glue, listeners,
- * feeds -> READY=1 ->
+ * writer -> two loops, two executors -> on the net loop: hub and glue ->
+ * plugins -> on the net loop: listeners, feeds -> READY=1 ->
  * the main loop runs until the drain stops it -> executors, net loop, main
  * loop, log, in that order -> exit 0.
  *
@@ -33,6 +33,8 @@
 #define EXIT_FORCED 3
 #define FDS_RESERVE 256 /* feeds, files, pipes beside the connections */
 #define NET_SLOW_US ES_MS(20)
+#define WORK_JOBS_MAX 4096 /* plugins' own, beside one a connection */
+#define WORK_END_US ES_S(1) /* the drain has had its time before */
 
 #ifndef EARSHOT_VERSION
 #define EARSHOT_VERSION "0.1.0"
@@ -281,6 +283,31 @@ on_notice(
 	net_notice(daemon->net, channel, upstream, state);
 }
 
+static int
+open_handlers(struct daemon *daemon) LOOP_THREAD
+{
+	const struct handlers_rooms rooms = {
+		.conf = daemon->conf,
+		.hub = net_hub(daemon->net),
+		.loop = daemon->net_loop,
+		.work = daemon->work,
+		.sys = daemon->sys,
+		.ops = net_handler_ops(),
+		.net = daemon->net,
+		.slots = net_slots(daemon->net),
+	};
+	int error = handlers_new(&rooms, &daemon->handlers);
+
+	if (error < 0) {
+		(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
+		    "handlers: out of memory");
+		return error;
+	}
+	net_set_handlers(daemon->net, daemon->handlers);
+	net_add_metrics(daemon->net, handlers_put_metrics, daemon->handlers);
+	return 0;
+}
+
 /* On the net loop; what fails is told through daemon->fault. */
 static int
 open_on_net(void *arg, es_value *ret)
@@ -292,8 +319,18 @@ open_on_net(void *arg, es_value *ret)
 	es_loop_assert(daemon->net_loop);
 	error = net_open(daemon->conf, daemon->net_loop, daemon->fds_max,
 	    &daemon->net, &daemon->fault);
-	if (error < 0)
-		return error;
+	return error < 0 ? error : open_handlers(daemon);
+}
+
+/* Plugins are loaded; what they do with what comes is theirs. */
+static int
+listen_and_feed(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+	int error;
+
+	(void)ret;
+	es_loop_assert(daemon->net_loop);
 	error = listen_on_net(daemon);
 	if (error < 0)
 		return error;
@@ -323,6 +360,18 @@ close_on_net(void *arg, es_value *ret)
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
 	net_close(daemon->net);
+	handlers_free(daemon->handlers);
+	return 0;
+}
+
+static int
+disarm_on_net(void *arg, es_value *ret)
+{
+	struct daemon *daemon = arg;
+
+	(void)ret;
+	es_loop_assert(daemon->net_loop);
+	handlers_disarm(daemon->handlers);
 	return 0;
 }
 
@@ -352,6 +401,16 @@ start_threads(struct daemon *daemon)
 		error = es_executor_new(&daemon->sys,
 		    &(es_executor_opts){ .name = "sys", .threads = 4 });
 	if (error == 0)
+		error = es_executor_new(&daemon->work,
+		    &(es_executor_opts){
+			.name = "work",
+			.background = true, /* the loops go first */
+			.threads = (unsigned)daemon->conf->limits.work_threads,
+			.queue_max =
+			    (unsigned)daemon->conf->limits.connections_max +
+			    WORK_JOBS_MAX,
+		    });
+	if (error == 0)
 		error = add_signals(daemon);
 	if (error == 0 && test_hooks != NULL)
 		test_hooks(daemon);
@@ -364,12 +423,38 @@ start_threads(struct daemon *daemon)
 	return error;
 }
 
-/* Workers may wait for what only the net loop settles: they end first. */
+/*
+ * The plugins, then their workers, while the net loop still runs.  How many
+ * are left in the user's code; end() is not for a plugin that is being called.
+ */
+static int
+stop_work(struct daemon *daemon)
+{
+	int left = 0;
+
+	if (daemon->work == NULL)
+		return 0;
+	if (daemon->drain.callbacks_left == 0)
+		left += handlers_unload(daemon->handlers, WORK_END_US);
+	if (daemon->net_thread != NULL)
+		(void)run_on_net(daemon, "disarm",
+		    disarm_on_net); /* closed: nothing runs there */
+	left += es_executor_shutdown(daemon->work, ES_EXEC_CANCEL, WORK_END_US);
+	return left;
+}
+
+/*
+ * Workers may wait for what only the net loop settles: they end first.  Where
+ * one does not, what it uses stays as it is, and the process ends with it.
+ */
 static int
 stop_threads(struct daemon *daemon)
 {
-	int left = es_executor_shutdown(daemon->sys, ES_EXEC_CANCEL, ES_S(2));
+	int left = stop_work(daemon);
 
+	if (left > 0)
+		return left;
+	left += es_executor_shutdown(daemon->sys, ES_EXEC_CANCEL, ES_S(2));
 	if (daemon->net_thread != NULL) {
 		if (run_on_net(daemon, "close", close_on_net) < 0)
 			left++;
@@ -390,23 +475,38 @@ start(struct daemon *daemon)
 	if (error == 0)
 		error = run_on_net(daemon, "open", open_on_net);
 	if (error == 0)
+		error = handlers_start(daemon->handlers, daemon->fault.text,
+		    sizeof(daemon->fault.text));
+	if (error == 0)
+		error = run_on_net(daemon, "listen", listen_and_feed);
+	if (error == 0)
 		error = heartbeat_start(daemon);
 	return error;
+}
+
+static void
+leave(int code)
+{
+	log_error("threads are left behind, blocked");
+	log_stop(ES_S(1));
+	_exit(code);
 }
 
 static int
 serve(struct daemon *daemon)
 {
-	int error = start(daemon);
+	int error = start(daemon), code;
 
 	if (error < 0) {
 		log_event(LOG_LEVEL_ERROR,
 		    &(struct log_about){ .event = EVENT_START_FAILED }, "%s",
 		    daemon->fault.text);
 		(void)notify_errno(-error, "%s", daemon->fault.text);
-		(void)stop_threads(daemon); /* it has failed already */
-		return daemon->fault.configuration ? EXIT_CONFIGURATION
+		code = daemon->fault.configuration ? EXIT_CONFIGURATION
 						   : EXIT_START;
+		if (stop_threads(daemon) > 0)
+			leave(code);
+		return code;
 	}
 	heartbeat_ready(daemon);
 	log_event(LOG_LEVEL_INFO, &(struct log_about){ .event = EVENT_READY },
@@ -414,11 +514,8 @@ serve(struct daemon *daemon)
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
-	if (stop_threads(daemon) > 0) {
-		log_error("threads are left behind, blocked");
-		log_stop(ES_S(1));
-		_exit(EXIT_FORCED);
-	}
+	if (stop_threads(daemon) > 0)
+		leave(EXIT_FORCED);
 	return error < 0 ? EXIT_START : drain_exit_code(daemon);
 }
 

@@ -35,6 +35,7 @@
 
 /* Everything is in one piece of memory with the struct. */
 struct spawn_request {
+	bool talks; /* stdin is a pipe */
 	char **argv, **environment; /* NULL-terminated */
 	char *directory; /* NULL: ours */
 };
@@ -110,6 +111,7 @@ spawn_request_new(
 	request = memory_alloc(bytes);
 	if (!request)
 		return -ENOMEM;
+	request->talks = false;
 	request->argv = (char **)(request + 1);
 	request->environment = request->argv + shim + exec->count + 1;
 	text = (char *)(request->environment + env->count + 1);
@@ -123,6 +125,12 @@ spawn_request_new(
 	assert(text == (char *)request + bytes);
 	*ret_request = request;
 	return 0;
+}
+
+void
+spawn_request_talk(struct spawn_request *request)
+{
+	request->talks = true;
 }
 
 void
@@ -225,16 +233,37 @@ err_close:
 	return r;
 }
 
+/* The other way round: we write without waiting, the child reads and waits. */
+static int
+spawn_pipe_in(int fds[2])
+{
+	int r = spawn_pipe(fds);
+
+	if (r < 0)
+		return r;
+	if (fcntl(fds[0], F_SETFL, 0) == 0 &&
+	    fcntl(fds[1], F_SETFL, O_NONBLOCK) == 0)
+		return 0;
+	r = -errno;
+	close_fd(&fds[0]);
+	close_fd(&fds[1]);
+	return r;
+}
+
 static int
 spawn_set_files(posix_spawn_file_actions_t *files, const char *directory,
-    int out_fd, int err_fd)
+    int in_fd, int out_fd, int err_fd)
 {
 	int r;
 
 	assert(out_fd > STDERR_FILENO);
 	assert(err_fd > STDERR_FILENO);
-	r = posix_spawn_file_actions_addopen(
-	    files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+	if (in_fd >= 0)
+		r = posix_spawn_file_actions_adddup2(
+		    files, in_fd, STDIN_FILENO);
+	else
+		r = posix_spawn_file_actions_addopen(
+		    files, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
 	if (r == 0)
 		r = posix_spawn_file_actions_adddup2(
 		    files, out_fd, STDOUT_FILENO);
@@ -272,8 +301,8 @@ spawn_set_attributes(posix_spawnattr_t *attributes)
 
 /* The pid, or -errno. */
 static pid_t
-spawn_run(const struct spawn_request *request, char *const *env, int out_fd,
-    int err_fd)
+spawn_run(const struct spawn_request *request, char *const *env, int in_fd,
+    int out_fd, int err_fd)
 {
 	posix_spawn_file_actions_t files;
 	posix_spawnattr_t attributes;
@@ -286,7 +315,8 @@ spawn_run(const struct spawn_request *request, char *const *env, int out_fd,
 	r = posix_spawnattr_init(&attributes);
 	if (r != 0)
 		goto err_files;
-	r = spawn_set_files(&files, request->directory, out_fd, err_fd);
+	r = spawn_set_files(
+	    &files, request->directory, in_fd, out_fd, err_fd);
 	if (r == 0)
 		r = spawn_set_attributes(&attributes);
 	if (r == 0)
@@ -318,7 +348,7 @@ spawn_open_pidfd(struct process *process)
 static int
 spawn_process(const struct spawn_request *request, struct process *process)
 {
-	int out[2], err[2] = { -1, -1 }, r;
+	int in[2] = { -1, -1 }, out[2], err[2] = { -1, -1 }, r;
 	siginfo_t info;
 	char **env;
 
@@ -328,13 +358,18 @@ spawn_process(const struct spawn_request *request, struct process *process)
 	r = spawn_pipe(out);
 	if (r == 0)
 		r = spawn_pipe(err);
+	if (r == 0 && request->talks)
+		r = spawn_pipe_in(in);
 	if (r == 0) {
-		process->pid = spawn_run(request, env, out[1], err[1]);
+		process->pid =
+		    spawn_run(request, env, in[0], out[1], err[1]);
 		r = process->pid < 0 ? process->pid : 0;
 	}
 	memory_free(env);
+	close_fd(&in[0]);
 	close_fd(&out[1]);
 	close_fd(&err[1]);
+	process->in_fd = in[1];
 	process->out_fd = out[0];
 	process->err_fd = err[0];
 	if (r < 0)
@@ -361,7 +396,11 @@ spawn_job(void *request, es_value *ret)
 		return -ENOMEM;
 	}
 	*process = (struct process){
-		.pid = -1, .pidfd = -1, .out_fd = -1, .err_fd = -1
+		.pid = -1,
+		.pidfd = -1,
+		.in_fd = -1,
+		.out_fd = -1,
+		.err_fd = -1,
 	};
 	r = spawn_process(req, process);
 	spawn_request_free(req);
@@ -443,6 +482,7 @@ void
 process_release(struct process *process)
 {
 	close_fd(&process->pidfd);
+	close_fd(&process->in_fd);
 	close_fd(&process->out_fd);
 	close_fd(&process->err_fd);
 }

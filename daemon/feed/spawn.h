@@ -6,10 +6,11 @@
  *
  * Life      request_new -> spawn_job (or request_free) -> struct process ->
  *           signal*, exited -> reap, then release; or drop at any time.
- * Promise   The program has stdin from /dev/null, stdout and stderr into two
- *           pipes, no other descriptor of ours, every signal at its default
- *           and none blocked, and nothing of what systemd tells us alone
- *           (NOTIFY_SOCKET, LISTEN_*, WATCHDOG_*) in its environment.
+ * Promise   The program has stdin from /dev/null or from us, stdout and
+ *           stderr into two pipes, no other descriptor of ours, every signal
+ *           at its default and none blocked, and nothing of what systemd
+ *           tells us alone (NOTIFY_SOCKET, LISTEN_*, WATCHDOG_*) in its
+ *           environment.
  * Memory    A request is the job's once it runs.  A process is the caller's;
  *           a value nobody takes is dropped, and the program with it.
  * Threads   The job: an executor's.  All else: ANY_THREAD, one at a time.
@@ -29,6 +30,7 @@ struct process {
 	bool reaped;
 	int pidfd; /* readable when it has ended; -1: cannot be had here */
 	int out_fd, err_fd; /* what it writes; non-blocking; -1: closed */
+	int in_fd; /* what it reads, if it was asked for; likewise */
 };
 
 /*
@@ -37,6 +39,8 @@ struct process {
  */
 int spawn_request_new(const struct conf_command *conf,
     struct spawn_request **ret_request) ANY_THREAD;
+/* Its stdin will be a pipe from us. */
+void spawn_request_talk(struct spawn_request *request) ANY_THREAD;
 void spawn_request_free(void *request) ANY_THREAD; /* an es_drop */
 
 /*

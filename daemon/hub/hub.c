@@ -65,6 +65,14 @@ hub_free(struct hub *hub)
 	memory_free(hub);
 }
 
+void
+hub_watch(struct hub *hub, hub_news_fn fn, void *arg)
+{
+	assert(hub->news == NULL);
+	hub->news = fn;
+	hub->news_arg = arg;
+}
+
 bool
 hub_may(struct hub *hub, const struct identity *who, enum conf_rights right,
     const char *channel, size_t len)
@@ -198,6 +206,9 @@ hub_publish(struct hub *hub, const char *name, size_t len,
 		ret_position->epoch = tape_epoch(channel->tape);
 		ret_position->offset = offset;
 	}
+	if (hub->news && channel->token != HUB_NO_NEWS)
+		channel->token = hub->news(channel->name, channel->name_len,
+		    channel->token, hub->news_arg);
 	return offset;
 }
 

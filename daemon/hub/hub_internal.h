@@ -40,6 +40,7 @@ struct channel {
 	uint64_t messages_in, bytes_in;
 	int64_t used_us; /* it was in use when a tick looked at it then */
 	bool used; /* since that */
+	void *token; /* hub_watch() */
 	uint64_t hash; /* of the name */
 	uint32_t name_len;
 	char name[]; /* NUL-terminated */
@@ -49,6 +50,8 @@ struct hub {
 	const struct conf *conf;
 	struct hub_ops ops;
 	void *arg;
+	hub_news_fn news; /* NULL: nobody wants to know */
+	void *news_arg;
 	uint64_t hash_key[2];
 	uint64_t epoch_state;
 	struct channel **channels;

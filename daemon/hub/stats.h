@@ -2,7 +2,8 @@
 #define DAEMON_HUB_STATS_H
 
 /*
- * stats: the hub in numbers, for /metrics, /channels and those who ask.
+ * stats: the hub in numbers, for /metrics, /channels and those who ask, and
+ * news of what is published.
  *
  * Life     Part of the hub's door: hub.h includes it.
  * Memory   Names are lent for the time of the call.
@@ -67,5 +68,16 @@ void hub_set_interest(struct hub *hub, hub_interest_fn fn, void *arg);
 /* Every consumer of a channel; fn adds and removes none. */
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
     void (*fn)(struct consumer *consumer, void *arg), void *arg);
+
+/*
+ * Who wants to know of publishes without being a consumer: fn is called after
+ * each, with the channel's token, NULL at first, and returns the token to be.
+ * HUB_NO_NEWS: not of this channel, ever again.  It must not call the hub.  A
+ * channel that vanished and is made again has no token.  One watcher at most.
+ */
+#define HUB_NO_NEWS ((void *)-1)
+typedef void *(*hub_news_fn)(
+    const char *channel, size_t len, void *token, void *arg);
+void hub_watch(struct hub *hub, hub_news_fn fn, void *arg);
 
 #endif

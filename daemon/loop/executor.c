@@ -211,6 +211,7 @@ executor_init(es_executor *e, const es_executor_opts *opts)
 	    opts->queue_max ? opts->queue_max : ES_EXECUTOR_QUEUE_DEFAULT;
 	e->starve_after = opts->starve_after > 0 ? opts->starve_after
 						 : ES_EXECUTOR_STARVE_DEFAULT;
+	e->background = opts->background;
 	e->workers = memory_zalloc(e->threads_max * sizeof(*e->workers));
 	if (!e->workers)
 		return -ENOMEM;

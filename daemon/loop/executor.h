@@ -28,6 +28,8 @@ typedef struct es_executor_opts {
 	unsigned queue_max; /* 0: the default */
 	unsigned overflow; /* extra threads; 0: as many as threads */
 	es_usec starve_after; /* all wait and work is queued; 0: the default */
+	bool
+	    background; /* SCHED_BATCH: waking one does not preempt the waker */
 } es_executor_opts;
 
 typedef es_body_fn es_job_fn;

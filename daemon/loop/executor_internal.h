@@ -28,6 +28,7 @@ struct es_executor {
 	char name[ES_LOOP_NAME_BYTES_MAX];
 	unsigned threads, threads_max, queue_max;
 	es_usec starve_after;
+	bool background;
 
 	/*
 	 * Covers the rest.  Free: a queued job is in queue, and in ready

@@ -10,6 +10,7 @@
  */
 
 #include <assert.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 
@@ -78,8 +79,12 @@ worker_main(void *arg)
 {
 	struct worker *worker = arg;
 	es_executor *e = worker->executor;
+	const struct sched_param param = { 0 };
 	struct job *job;
 
+	if (e->background) /* a nicety: refused, it runs as it is */
+		(void)pthread_setschedparam(
+		    pthread_self(), SCHED_BATCH, &param);
 	pthread_mutex_lock(&e->lock);
 	while ((job = worker_next(e)))
 		worker_run_job(worker, job);

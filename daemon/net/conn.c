@@ -17,6 +17,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/handler.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -84,11 +85,32 @@ conn_new(
 	return 0;
 }
 
+/* With what did it end?  As the peer said, or we, or it broke. */
+static void
+tell_session(struct conn *conn) LOOP_THREAD
+{
+	uint16_t code = 1006;
+	const char *reason = "";
+
+	if (conn->session == NULL)
+		return;
+	if (conn->peer_code != 0) {
+		code = conn->peer_code;
+		reason = conn->peer_reason != NULL ? conn->peer_reason : "";
+	} else if (conn->close_sent) {
+		code = conn->close_code;
+		reason = conn->close_reason != NULL ? conn->close_reason : "";
+	}
+	session_gone(conn->session, code, reason);
+	conn->session = NULL;
+}
+
 void
 conn_free(struct conn *conn)
 {
 	struct net *net = conn->net;
 
+	tell_session(conn);
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
@@ -99,6 +121,7 @@ conn_free(struct conn *conn)
 	memory_free(conn->kept_answer);
 	memory_free(conn->cors);
 	memory_free(conn->close_reason);
+	memory_free(conn->peer_reason);
 	list_remove(&conn->node);
 	assert(net->slots[conn->slot] == conn);
 	net->slots[conn->slot] = NULL;
@@ -129,6 +152,18 @@ conn_cut(struct conn *conn)
 {
 	conn->cut = true;
 	glue_kill(conn->wsi);
+}
+
+void
+conn_pause_reading(struct conn *conn, bool pause)
+{
+	if (pause == conn->read_paused)
+		return;
+	conn->read_paused = pause;
+	if (pause)
+		glue_pause_reading(conn->net->glue, conn->fd);
+	else
+		glue_resume_reading(conn->net->glue, conn->fd);
 }
 
 static void
@@ -189,6 +224,61 @@ conn_subscribed(struct conn *conn, struct subscription *subscription)
 	conn->subscription_count++;
 }
 
+struct subscription *
+conn_find_subscription(struct conn *conn, const char *channel, size_t len)
+{
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+		const char *name =
+		    hub_consumer_channel(&subscription->consumer);
+
+		if (!subscription->leaving && strlen(name) == len &&
+		    memcmp(name, channel, len) == 0)
+			return subscription;
+	}
+	return NULL;
+}
+
+static void
+forget(struct subscription *subscription)
+{
+	struct conn *conn = subscription->conn;
+
+	if (conn->writing == subscription)
+		conn->writing = NULL;
+	hub_unsubscribe(conn->net->hub, &subscription->consumer);
+	list_remove(&subscription->node);
+	conn->subscription_count--;
+	if (subscription != &conn->first)
+		memory_free(subscription);
+}
+
+void
+conn_unsubscribe(struct conn *conn, struct subscription *subscription)
+{
+	if (conn->writing == subscription && conn_inside_message(conn)) {
+		subscription->leaving = true;
+		conn_wait_for_flush(conn);
+	} else {
+		forget(subscription);
+	}
+}
+
+void
+conn_settle_leaving(struct conn *conn)
+{
+	LIST_EACH_SAFE(node, next, &conn->subscriptions)
+	{
+		struct subscription *subscription =
+		    LIST_ENTRY(node, struct subscription, node);
+
+		if (subscription->leaving)
+			forget(subscription);
+	}
+}
+
 void
 conn_unsubscribe_all(struct conn *conn)
 {
@@ -247,13 +337,15 @@ is_blocked(const struct conn *conn)
 		if (subscription->consumer.blocked)
 			return true;
 	}
-	return conn->out.len > 0 || lws_partial_buffered(conn->wsi);
+	return conn->out.len > 0 || conn->read_paused ||
+	       lws_partial_buffered(conn->wsi);
 }
 
 /*
  * Ping and wait for anything to come back.  A stream whose socket is full is
  * not pinged and not given up: it is slow, and what it is sent is probe
- * enough; the kernel gives up when nothing is acknowledged.  An event stream
+ * enough; the kernel gives up when nothing is acknowledged.  Nor is one that
+ * we do not read at present, whose pong would not be heard.  An event stream
  * answers nothing: what it is sent is its sign of life, to proxies as well.
  */
 static void
@@ -337,6 +429,7 @@ conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
 	log_debug("conn=%u.%u closing %u %s", conn->slot, conn->generation,
 	    code, reason);
 	conn_drop(conn, &conn->message);
+	conn_pause_reading(conn, false);
 	conn->close_by_us =
 	    net->closing ? INT64_MAX
 			 : clock_now_us() + net->conf->limits.close_timeout;

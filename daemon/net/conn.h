@@ -39,6 +39,7 @@ enum conn_state {
 
 struct kept_answer;
 struct history;
+struct session;
 
 /* Everything a connection is; nothing is looked up in headers later. */
 struct conn {
@@ -63,6 +64,8 @@ struct conn {
 	struct position position; /* told when the stream begins */
 	int64_t gap_from, gap_to; /* what was asked for and is gone; or 0, 0 */
 	uint32_t violations;
+	struct session *session; /* a handler's; NULL: none is bound to it */
+	bool read_paused; /* by us: nothing is heard meanwhile */
 
 	bool ping_sent, heard; /* since then */
 	bool message_open, message_text;
@@ -82,6 +85,8 @@ struct conn {
 	bool close_sent, peer_closed, cut;
 	bool forced; /* cut for being late, not for being broken */
 	bool peer_ended; /* the end came from the peer */
+	uint16_t peer_code; /* of the peer's close; 1005: it gave none */
+	char *peer_reason;
 	int64_t close_by_us; /* monotonic */
 	char *close_reason;
 };
@@ -100,6 +105,14 @@ struct conn *conn_of(struct lws *wsi);
 /* Of a stream: the view its subscriptions read. */
 enum view_kind conn_view(const struct conn *conn);
 void conn_subscribed(struct conn *conn, struct subscription *subscription);
+/* One that is leaving is no more, for its peer.  NULL: none. */
+struct subscription *conn_find_subscription(
+    struct conn *conn, const char *channel, size_t len);
+/* Ends it, in the middle of a message with that message. */
+void conn_unsubscribe(
+    struct conn *conn, struct subscription *subscription) LOOP_THREAD;
+/* As endpoint.settle: what conn_unsubscribe() left. */
+void conn_settle_leaving(struct conn *conn) LOOP_THREAD;
 /* Gone at once, also in the middle of a message: the stream ends here. */
 void conn_unsubscribe_all(struct conn *conn) LOOP_THREAD;
 bool conn_at_end(const struct conn *conn); /* nothing is left to write */
@@ -113,6 +126,7 @@ int64_t conn_lag(const struct conn *conn);
 void conn_close(struct conn *conn, uint16_t code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4))) LOOP_THREAD;
 void conn_cut(struct conn *conn) LOOP_THREAD;
+void conn_pause_reading(struct conn *conn, bool pause) LOOP_THREAD;
 int conn_on_writable(struct conn *conn) LOOP_THREAD;
 
 /* Bytes of an unfinished message; -ENOBUFS at intake_bytes_max, -ENOMEM. */

@@ -357,6 +357,18 @@ net_hub(struct net *net)
 	return net->hub;
 }
 
+uint32_t
+net_slots(const struct net *net)
+{
+	return net->slot_count;
+}
+
+void
+net_set_handlers(struct net *net, struct handlers *handlers)
+{
+	net->handlers = handlers;
+}
+
 void
 net_add_metrics(struct net *net, net_metrics_fn fn, void *arg)
 {

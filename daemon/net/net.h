@@ -24,6 +24,8 @@
 
 struct glue;
 struct net;
+struct handlers;
+struct handler_ops;
 
 /* Adds lines to /metrics (Prometheus text); -ENOMEM ends the answer. */
 typedef int (*net_metrics_fn)(struct buffer *out, void *arg);
@@ -68,6 +70,12 @@ void net_close(struct net *net) LOOP_THREAD;
 
 struct hub *net_hub(struct net *net);
 struct glue *net_glue(struct net *net); /* for outgoing connections */
+
+/* What handlers ask of connections, net being the ops' net. */
+const struct handler_ops *net_handler_ops(void);
+uint32_t net_slots(const struct net *net); /* names are below that */
+/* Borrowed until net_close(); before net_listen(). */
+void net_set_handlers(struct net *net, struct handlers *handlers) LOOP_THREAD;
 void net_add_metrics(struct net *net, net_metrics_fn fn, void *arg) LOOP_THREAD;
 
 /*

@@ -45,6 +45,7 @@ struct net {
 	es_loop *loop;
 	struct glue *glue;
 	struct hub *hub;
+	struct handlers *handlers; /* NULL: there are none */
 	struct lws_vhost *vhost_plain, *vhost_tls;
 	struct listener *listeners; /* NULL until listeners_make() */
 	size_t listener_count;

@@ -11,6 +11,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -41,8 +42,11 @@ on_open(struct conn *conn)
 	char reason[128];
 
 	glue_on_loop(conn->net->glue);
-	if (conn->recovered || conn->gap_silent)
+	if (conn->recovered || conn->gap_silent) {
+		if (conn->session != NULL)
+			session_open(conn->session);
 		return;
+	}
 	if (conn->gap_from > 0)
 		(void)snprintf(reason, sizeof(reason),
 		    "gap %016" PRIx64 ":%" PRId64 "-%" PRId64,
@@ -58,6 +62,8 @@ on_begin(struct conn *conn)
 	const char *channel = hub_consumer_channel(&conn->first.consumer);
 
 	glue_on_loop(conn->net->glue);
+	if (conn->session != NULL) /* the handler decides */
+		return true;
 	if (channel == NULL) /* its close is on its way */
 		return false;
 	if (hub_may(conn->net->hub, &conn->who, CONF_PUBLISH, channel,
@@ -80,6 +86,10 @@ on_message(struct conn *conn, bool text, uint8_t *data, size_t len)
 	int64_t offset;
 
 	glue_on_loop(conn->net->glue);
+	if (conn->session != NULL) {
+		app_message(conn, text, data, len);
+		return;
+	}
 	offset = hub_publish(conn->net->hub, channel, strlen(channel),
 	    HUB_OUTSIDE, &message, clock_wall_us(), NULL);
 	if (offset >= 0 || offset == -ESHUTDOWN) /* our close is coming */
@@ -123,17 +133,25 @@ static const struct endpoint raw_endpoint = {
 	.write = glue_write,
 	.message_end = ws_message_end,
 	.ping = ws_ping,
+	.settle = conn_settle_leaving,
 	.shutdown = on_shutdown,
 };
 
 int
 raw_begin(struct conn *conn, const char *channel, size_t len)
 {
+	struct handler *handler;
 	struct from from;
+	int r;
 
 	conn->endpoint = &raw_endpoint;
 	if (http_may_subscribe(conn, channel, len) != 0 ||
 	    get_arguments(conn, &from) != 0)
 		return 1;
-	return http_subscribe(conn, channel, len, &from);
+	r = http_subscribe(conn, channel, len, &from);
+	handler = handlers_for_channel(conn->net->handlers, channel, len);
+	if (r != 0 || handler == NULL)
+		return r;
+	return app_session(
+	    conn, handler, hub_consumer_channel(&conn->first.consumer));
 }

@@ -7,6 +7,7 @@
  * on a connection that has become a stream: the stream ends.
  */
 
+#include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -225,6 +226,9 @@ http_on_request(struct conn *conn)
 	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
 		if (route_matches(&routes[i], uri, (size_t)len, channel))
 			return dispatch(conn, &routes[i], method, channel);
+	if (method == LWSHUMETH_GET &&
+	    handlers_for_path(conn->net->handlers, uri, (size_t)len) != NULL)
+		return on_ws(conn, "");
 	return http_end(conn,
 	    http_error(conn, 404, "not_found", "GET / says what is here"));
 }

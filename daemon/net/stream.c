@@ -15,6 +15,7 @@
  */
 
 #include "daemon/base/log.h"
+#include "daemon/handler/handler.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
 
@@ -64,6 +65,8 @@ conn_flush_out(struct conn *conn)
 	if (taken < 0)
 		return false;
 	buffer_consume(&conn->out, (size_t)taken);
+	if (conn->session != NULL && taken > 0)
+		session_written(conn->session, (size_t)taken);
 	if (conn->out.len > 0)
 		return false;
 	buffer_fini(&conn->out); /* idle connections hold no memory */
@@ -116,6 +119,51 @@ conn_out(struct conn *conn, const void *data, size_t len)
 	if (conn->out.len < OUT_EAGER_BYTES || !conn_flush_out(conn))
 		conn_wait_for_flush(conn);
 	return 0;
+}
+
+/* One frame, or fragments: pongs may stand between them, and nothing else. */
+static int
+put_frames(struct conn *conn, bool text, const uint8_t *data, size_t len)
+{
+	enum frame_opcode opcode = text ? FRAME_TEXT : FRAME_BINARY;
+	size_t at = 0;
+	int error;
+
+	do {
+		const size_t left = len - at;
+		const size_t piece =
+		    left < FRAME_FRAGMENT_BYTES ? left : FRAME_FRAGMENT_BYTES;
+		uint8_t header[FRAME_HEADER_MAX];
+		const size_t bytes =
+		    frame_put_header(header, piece == left, 0, opcode, piece);
+
+		error = buffer_append(&conn->out, header, bytes, SIZE_MAX / 2);
+		if (error == 0)
+			error = buffer_append(
+			    &conn->out, data + at, piece, SIZE_MAX / 2);
+		at += piece;
+		opcode = FRAME_CONTINUATION;
+	} while (error == 0 && at < len);
+	return error;
+}
+
+int64_t
+conn_send(struct conn *conn, bool text, const void *data, size_t len)
+{
+	const size_t before = conn->out.len;
+	const int error = put_frames(conn, text, data, len);
+	int64_t bytes;
+
+	if (error < 0) {
+		conn->out.len = before; /* no half message stays */
+		return -ENOMEM;
+	}
+	bytes = (int64_t)(conn->out.len - before);
+	/* Many sends in a batch are one write; who has tried waits. */
+	if (before >= OUT_EAGER_BYTES || conn->out.len < OUT_EAGER_BYTES ||
+	    !conn_flush_out(conn))
+		conn_wait_for_flush(conn);
+	return bytes;
 }
 
 void

@@ -63,6 +63,12 @@ struct endpoint {
  * -ENOMEM; both close the stream, with 1008 or 1011.
  */
 int conn_out(struct conn *conn, const void *data, size_t len) LOOP_THREAD;
+/*
+ * A handler's message, of any length; its sender is held to a limit.  Its
+ * bytes on the wire, told by session_written() as they go; -ENOMEM.
+ */
+int64_t conn_send(
+    struct conn *conn, bool text, const void *data, size_t len) LOOP_THREAD;
 void conn_wait_for_flush(struct conn *conn); /* after this batch */
 void conn_flush_waiting(struct net *net) LOOP_THREAD;
 /* Some fragments of a message are written and not all. */

@@ -53,24 +53,6 @@ reply_error(struct conn *conn, int64_t id, enum v1_error error,
 	}
 }
 
-/* One that is leaving is no more, for the client. */
-static struct subscription *
-find(struct conn *conn, const char *channel, size_t len)
-{
-	LIST_EACH_SAFE(node, next, &conn->subscriptions)
-	{
-		struct subscription *subscription =
-		    LIST_ENTRY(node, struct subscription, node);
-		const char *name =
-		    hub_consumer_channel(&subscription->consumer);
-
-		if (!subscription->leaving && strlen(name) == len &&
-		    memcmp(name, channel, len) == 0)
-			return subscription;
-	}
-	return NULL;
-}
-
 static const struct {
 	int error;
 	enum v1_error code;
@@ -148,7 +130,8 @@ on_subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 		command->channel_len))
 		reply_error(conn, command->id, V1_ERROR_NOT_ALLOWED,
 		    "subscribe.channel: not allowed");
-	else if (find(conn, command->channel, command->channel_len) != NULL)
+	else if (conn_find_subscription(
+		     conn, command->channel, command->channel_len) != NULL)
 		reply_error(conn, command->id, V1_ERROR_ALREADY_SUBSCRIBED,
 		    "subscribe.channel: subscribed already");
 	else if (conn->subscription_count >=
@@ -160,51 +143,21 @@ on_subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 		subscribe(conn, command);
 }
 
-static void
-forget(struct subscription *subscription)
-{
-	struct conn *conn = subscription->conn;
-
-	if (conn->writing == subscription)
-		conn->writing = NULL;
-	hub_unsubscribe(conn->net->hub, &subscription->consumer);
-	list_remove(&subscription->node);
-	conn->subscription_count--;
-	memory_free(subscription);
-}
-
 /* The answer waits in out for the message's end; so does the end itself. */
 static void
 on_unsubscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 {
-	struct subscription *subscription =
-	    find(conn, command->channel, command->channel_len);
+	struct subscription *subscription = conn_find_subscription(
+	    conn, command->channel, command->channel_len);
 
 	if (subscription == NULL) {
 		reply_error(conn, command->id, V1_ERROR_NOT_SUBSCRIBED,
 		    "unsubscribe.channel: not subscribed");
 		return;
 	}
-	if (conn->writing == subscription && conn_inside_message(conn)) {
-		subscription->leaving = true;
-		conn_wait_for_flush(conn);
-	} else
-		forget(subscription);
+	conn_unsubscribe(conn, subscription);
 	REPLY(conn, v1_put_unsubscribed(&reply, REPLY_BYTES_MAX, command->id,
 			command->channel, command->channel_len));
-}
-
-static void
-on_settle(struct conn *conn)
-{
-	LIST_EACH_SAFE(node, next, &conn->subscriptions)
-	{
-		struct subscription *subscription =
-		    LIST_ENTRY(node, struct subscription, node);
-
-		if (subscription->leaving)
-			forget(subscription);
-	}
 }
 
 static void
@@ -348,7 +301,7 @@ static const struct endpoint v1_endpoint = {
 	.write = glue_write,
 	.message_end = ws_message_end,
 	.ping = ws_ping,
-	.settle = on_settle,
+	.settle = conn_settle_leaving,
 	.notice = on_notice,
 	.shutdown = on_shutdown,
 };

@@ -13,6 +13,8 @@
  */
 
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/deflate.h"
@@ -138,6 +140,15 @@ refuse_method(struct conn *conn) LOOP_THREAD
 				     .len = sizeof(body) - 1 });
 }
 
+static int
+choose_app(struct conn *conn, struct handler *handler) LOOP_THREAD
+{
+	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_PROTOCOL) > 0)
+		return http_error(conn, 400, "bad_subprotocol",
+		    "Sec-WebSocket-Protocol: expected none here");
+	return app_begin(conn, handler);
+}
+
 int
 ws_on_upgrade(struct conn *conn)
 {
@@ -147,10 +158,13 @@ ws_on_upgrade(struct conn *conn)
 	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
 	const size_t path = sizeof(WS_PATH) - 1;
 	const char *channel = NULL;
+	struct handler *handler =
+	    handlers_for_path(net->handlers, uri, (size_t)len);
 
 	net->counts.requests++;
-	if ((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
-	    ((size_t)len > path && uri[path] != '/'))
+	if (handler == NULL &&
+	    ((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
+		((size_t)len > path && uri[path] != '/')))
 		return http_error(
 		    conn, 404, "not_found", "expected /ws or /ws/CHANNEL");
 	if (method != LWSHUMETH_GET)
@@ -160,6 +174,8 @@ ws_on_upgrade(struct conn *conn)
 	if (!http_origin_allowed(conn))
 		return http_bad_origin(conn);
 	conn->deflated = can_deflate(conn);
+	if (handler != NULL)
+		return choose_app(conn, handler);
 	if ((size_t)len > path + 1)
 		channel = uri + path + 1;
 	return choose(conn, channel, (size_t)len - path - 1);
@@ -300,6 +316,14 @@ int
 ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 {
 	conn->peer_closed = true;
+	conn->peer_code = 1005;
+	if (len >= 2)
+		conn->peer_code = (uint16_t)(payload[0] << 8 | payload[1]);
+	if (len > 2 && conn->session != NULL) {
+		conn->peer_reason = memory_zalloc(len - 1);
+		if (conn->peer_reason != NULL) /* else "" */
+			memcpy(conn->peer_reason, payload + 2, len - 2);
+	}
 	wheel_clear(&conn->net->wheel, &conn->deadline);
 	conn_unsubscribe_all(conn);
 	if (len == 1)

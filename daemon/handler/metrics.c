@@ -1,0 +1,156 @@
+/*
+ * metrics: the handlers' part of /metrics, and their state in words.
+ *
+ * To add a number: a field in struct handler_counts, a line in the table.
+ */
+
+#include "daemon/handler/exec.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+
+static const struct metric {
+	const char *name, *help;
+	size_t offset; /* of a uint64_t in struct handler_counts */
+} metrics[] = {
+#define COUNT(field, name, help)                                               \
+	{                                                                      \
+		name, help, offsetof(struct handler_counts, field)             \
+	}
+	COUNT(events, "handler_events_total",
+	    "events given to callbacks: open, message, error, close"),
+	COUNT(failed, "handler_failed_total", "callbacks that failed"),
+	COUNT(refused, "handler_refused_total", "connections refused"),
+	COUNT(pauses, "handler_pauses_total",
+	    "times a connection was not read: limits queue_* send_bytes_max"),
+	COUNT(late, "handler_late_total",
+	    "callbacks longer than limit callback_timeout"),
+	COUNT(restarts, "handler_restarts_total", "starts after the first"),
+	COUNT(lost, "handler_lost_total",
+	    "events a process died over, told as errors"),
+	COUNT(commands, "handler_commands_total", "what processes asked for"),
+	COUNT(bad_lines, "handler_bad_lines_total",
+	    "lines of processes that were not taken"),
+	COUNT(gaps, "handler_gaps_total",
+	    "messages that were gone before a consuming handler had them"),
+#undef COUNT
+};
+
+static int
+put_head(
+    struct buffer *out, const char *name, const char *type, const char *help)
+{
+	return buffer_printf(out, SIZE_MAX / 2,
+	    "# HELP earshot_%s %s\n# TYPE earshot_%s %s\n", name, help, name,
+	    type);
+}
+
+static int
+put_value(struct buffer *out, const char *name, const struct handler *handler,
+    uint64_t value)
+{
+	return buffer_printf(out, SIZE_MAX / 2,
+	    "earshot_%s{handler=\"%s\"} %" PRIu64 "\n", name,
+	    handler->conf->name, value);
+}
+
+static int
+put_counter(struct buffer *out, const struct handlers *handlers,
+    const struct metric *metric)
+{
+	int error = put_head(out, metric->name, "counter", metric->help);
+	size_t i;
+
+	for (i = 0; i < handlers->count && error == 0; i++) {
+		const struct handler *handler = &handlers->items[i];
+		const void *field =
+		    (const char *)&handler->counts + metric->offset;
+
+		error = put_value(
+		    out, metric->name, handler, *(const uint64_t *)field);
+	}
+	return error;
+}
+
+enum gauge { SESSIONS, QUEUED, BUSY, STUCK, PROCESSES, IN_FLIGHT, AGAIN };
+
+static const struct {
+	const char *name, *type, *help;
+} gauges[] = {
+	[SESSIONS] = { "handler_connections", "gauge", "connections it has" },
+	[QUEUED] = { "handler_queued", "gauge", "events not handled yet" },
+	[BUSY] = { "handler_busy", "gauge", "callbacks given to a worker" },
+	[STUCK] = { "handler_stuck", "gauge",
+	    "callbacks longer than callback_timeout, still running" },
+	[PROCESSES] = { "handler_processes", "gauge", "processes running" },
+	[IN_FLIGHT] = { "handler_in_flight_bytes", "gauge",
+	    "sends and publishes on their way onto the loop" },
+	[AGAIN] = { "handler_again_total", "counter",
+	    "calls refused by limits in_flight_bytes_max, send_bytes_max" },
+};
+
+static uint64_t
+gauge_of(const struct handler *handler, enum gauge gauge)
+{
+	switch (gauge) {
+	case SESSIONS:
+		return handler->session_count;
+	case QUEUED:
+		return (uint64_t)handler->queued_events;
+	case BUSY:
+		return handler->busy;
+	case STUCK:
+		return handler->late;
+	case PROCESSES:
+		return exec_running(handler->exec);
+	case IN_FLIGHT:
+		return (uint64_t)atomic_load(&handler->in_flight);
+	case AGAIN:
+		return atomic_load(&handler->again);
+	}
+	return 0;
+}
+
+/* The executor's, which is there without a handler too. */
+static int
+put_work(struct buffer *out, const struct handlers *handlers)
+{
+	es_executor_stats stats;
+	int error = es_executor_get_stats(handlers->rooms.work, &stats);
+
+	if (error == 0)
+		error = put_head(out, "work_jobs_waiting", "gauge",
+		    "batches of callbacks that wait for a thread");
+	if (error == 0)
+		error = buffer_printf(out, SIZE_MAX / 2,
+		    "earshot_work_jobs_waiting %u\n", stats.queued);
+	if (error == 0)
+		error = put_head(out, "work_jobs_total", "counter",
+		    "batches of callbacks done by limit work_threads threads");
+	if (error == 0)
+		error = buffer_printf(out, SIZE_MAX / 2,
+		    "earshot_work_jobs_total %" PRIu64 "\n", stats.done);
+	return error;
+}
+
+int
+handlers_put_metrics(struct buffer *out, void *arg)
+{
+	const struct handlers *handlers = arg;
+	int error = put_work(out, handlers);
+	size_t i, j;
+
+	if (handlers->count == 0)
+		return error; /* no name without a value */
+	for (i = 0; i < sizeof(gauges) / sizeof(*gauges) && error == 0; i++) {
+		error = put_head(
+		    out, gauges[i].name, gauges[i].type, gauges[i].help);
+		for (j = 0; j < handlers->count && error == 0; j++)
+			error =
+			    put_value(out, gauges[i].name, &handlers->items[j],
+				gauge_of(&handlers->items[j], (enum gauge)i));
+	}
+	for (i = 0; i < sizeof(metrics) / sizeof(*metrics) && error == 0; i++)
+		error = put_counter(out, handlers, &metrics[i]);
+	return error;
+}

@@ -1,0 +1,464 @@
+/*
+ * plugin: a shared object, loaded, and its callbacks on workers.
+ *
+ * The happy path: plugin_load() on a worker, before the daemon listens ->
+ * plugin_ready() moves what a session has queued to `running` and submits a
+ * job -> the job calls back, one event after the other, for RUN_US_MAX ->
+ * on_ran() on the loop takes back what is left.
+ *
+ * What can go wrong:
+ * - the executor's queue is full (of the plugin's own jobs): the session
+ *   waits in line, and is tried again;
+ * - a callback takes long: the rest of the batch waits for another turn behind
+ *   the other sessions, and after callback_timeout it is told and counted; it
+ *   cannot be ended;
+ * - the plugin calls exit() while it is loaded: told, and exit code 2.
+ */
+
+#include "daemon/base/clock.h"
+#include "daemon/base/log.h"
+#include "daemon/base/memory.h"
+#include "daemon/handler/session.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define RUN_EVENTS_MAX 256 /* given to one job */
+#define RUN_US_MAX ES_MS(5) /* then it is somebody else's turn */
+#define RETRY_US ES_MS(5)
+#define EXIT_START 2
+#define CODE_FORBIDDEN 4403
+
+/* Callbacks, on a worker */
+
+static void
+call_open(struct session *session)
+{
+	const struct es_handler *plugin = &session->handler->plugin;
+	int r = 0;
+
+	if (plugin->on_open != NULL)
+		r = plugin->on_open(plugin->state, session->name,
+		    &session->open, &session->user);
+	if (r == 0)
+		return;
+	session->refuse = r >= 1000 && r <= 4999 ? (uint16_t)r : CODE_FORBIDDEN;
+}
+
+static void
+call_error(struct session *session, int error, const char *text)
+{
+	const struct es_handler *plugin = &session->handler->plugin;
+
+	if (plugin->on_error != NULL)
+		plugin->on_error(
+		    plugin->state, session->name, session->user, error, text);
+}
+
+static void
+call_message(struct session *session, const struct event *event)
+{
+	const struct es_handler *plugin = &session->handler->plugin;
+	const struct es_message message = {
+		.kind = (enum es_kind)event->message_kind,
+		.data = event->data,
+		.len = event->len,
+		.channel = session->name == 0 ? session->open.channel : NULL,
+		.position = event->position,
+		.time_us = event->time_us,
+	};
+	int r = 0;
+
+	if (plugin->on_message != NULL)
+		r = plugin->on_message(
+		    plugin->state, session->name, session->user, &message);
+	if (r >= 0)
+		return;
+	session->failed++;
+	call_error(session, r, "on_message failed");
+}
+
+static void
+call_close(struct session *session, const struct event *event)
+{
+	const struct es_handler *plugin = &session->handler->plugin;
+
+	if (plugin->on_close != NULL)
+		plugin->on_close(plugin->state, session->name, session->user,
+		    event->code, (const char *)event->data);
+	if (plugin->drop_user != NULL && session->user != NULL)
+		plugin->drop_user(session->user);
+	session->user = NULL;
+	session->ended = true;
+}
+
+static void
+call_back(struct session *session, struct event *event)
+{
+	if (session->refuse != 0 && event->kind != EVENT_CLOSE)
+		return;
+	switch (event->kind) {
+	case EVENT_OPEN:
+		call_open(session);
+		break;
+	case EVENT_MESSAGE:
+		call_message(session, event);
+		break;
+	case EVENT_ERROR:
+		call_error(session, event->error, (const char *)event->data);
+		break;
+	case EVENT_CLOSE:
+		call_close(session, event);
+		break;
+	}
+}
+
+static int
+run_job(void *arg, es_value *ret)
+{
+	struct session *session = arg;
+	const int64_t until_us = clock_now_us() + RUN_US_MAX;
+	struct list *node;
+
+	(void)ret;
+	while ((node = list_first(&session->running)) != NULL) {
+		struct event *event = LIST_ENTRY(node, struct event, node);
+
+		list_remove(node);
+		call_back(session, event);
+		session->handled++;
+		session->handled_bytes += (int64_t)event->len;
+		session_event_free(event);
+		if (clock_now_us() >= until_us)
+			break;
+	}
+	return 0;
+}
+
+/* Handing over, on the loop */
+
+static void
+take_back(struct session *session)
+{
+	struct list *node;
+
+	while (!list_empty(&session->running)) {
+		node = session->running.prev;
+		list_remove(node);
+		list_prepend(&session->events, node);
+	}
+}
+
+static void
+count_back(struct session *session)
+{
+	struct handler *handler = session->handler;
+
+	handler->counts.failed += (uint64_t)session->failed;
+	session_handled(session, session->handled, session->handled_bytes);
+	session->handled = session->handled_bytes = session->failed = 0;
+}
+
+static void
+on_ran(es_future *f, void *arg)
+{
+	struct session *session = arg;
+	struct handler *handler = session->handler;
+	const uint16_t refuse = session->refuse;
+
+	es_loop_assert(handler->handlers->rooms.loop);
+	es_future_unref(f);
+	assert(session->busy);
+	session->busy = false;
+	handler->busy--;
+	if (session->told_late)
+		handler->late--;
+	session->told_late = false;
+	take_back(session);
+	count_back(session);
+	if (refuse != 0 && !session->refused)
+		session_refuse(session, refuse, "refused");
+	if (session->name == 0)
+		consume_more(session);
+	if (!list_empty(&handler->refused))
+		plugin_retry(handler);
+	session_update(session);
+}
+
+/* 0, or -errno: nothing has changed. */
+static int
+submit(struct session *session)
+{
+	const struct handlers_rooms *rooms = &session->handler->handlers->rooms;
+	es_future *f;
+	int r;
+
+	r = es_executor_submit(rooms->work, (uint64_t)(uintptr_t)session,
+	    "callback", run_job, session, NULL, rooms->loop, &f);
+	if (r < 0)
+		return r;
+	r = es_future_add_done_callback(f, rooms->loop, on_ran, session, NULL);
+	if (r < 0)
+		session->orphan = f; /* no memory: plugin_tick() looks */
+	return 0;
+}
+
+static int
+run(struct session *session)
+{
+	struct handler *handler = session->handler;
+	int events = 0, r;
+
+	assert(!session->busy);
+	assert(list_empty(&session->running));
+	while (!list_empty(&session->events) && events++ < RUN_EVENTS_MAX) {
+		struct list *node = list_first(&session->events);
+
+		list_remove(node);
+		list_append(&session->running, node);
+	}
+	session->busy = true;
+	session->busy_since = clock_now_us();
+	r = submit(session);
+	if (r < 0) {
+		session->busy = false;
+		take_back(session);
+		return r;
+	}
+	handler->busy++;
+	return 0;
+}
+
+static void
+on_retry(void *arg)
+{
+	struct handler *handler = arg;
+
+	es_loop_assert(handler->handlers->rooms.loop);
+	es_call_unref(handler->retry);
+	handler->retry = NULL;
+	plugin_retry(handler);
+}
+
+static void
+wait_in_line(struct session *session)
+{
+	struct handler *handler = session->handler;
+
+	list_append(&handler->refused, &session->ready);
+	if (handler->retry == NULL &&
+	    es_call_later(handler->handlers->rooms.loop, RETRY_US,
+		"callback retry", on_retry, handler, NULL, &handler->retry) < 0)
+		log_debug("no timer: tried again with the next callback");
+}
+
+void
+plugin_ready(struct session *session)
+{
+	if (run(session) < 0)
+		wait_in_line(session);
+}
+
+void
+plugin_retry(struct handler *handler)
+{
+	struct list *node;
+
+	while ((node = list_first(&handler->refused)) != NULL) {
+		struct session *session =
+		    LIST_ENTRY(node, struct session, ready);
+
+		list_remove(node);
+		if (session->busy || list_empty(&session->events))
+			continue;
+		if (run(session) == 0)
+			continue;
+		wait_in_line(session);
+		return;
+	}
+}
+
+static void
+take_orphan(struct session *session)
+{
+	es_future *f = session->orphan;
+
+	session->orphan = NULL;
+	on_ran(f, session);
+}
+
+static void
+tell_late(struct session *session)
+{
+	struct handler *handler = session->handler;
+
+	session->told_late = true;
+	handler->late++;
+	handler->counts.late++;
+	log_warn("callback runs for longer than callback_timeout "
+		 "handler=%s conn=%u.%u",
+	    handler->conf->name, conn_slot(session->name),
+	    conn_generation(session->name));
+}
+
+void
+plugin_tick(struct handler *handler, int64_t now_us)
+{
+	LIST_EACH_SAFE(node, next, &handler->sessions)
+	{
+		struct session *session =
+		    LIST_ENTRY(node, struct session, node);
+
+		if (!session->busy)
+			continue;
+		if (session->orphan != NULL && es_future_done(session->orphan))
+			take_orphan(session); /* may be its end */
+		else if (!session->told_late &&
+			 now_us - session->busy_since >=
+			     handler->conf->callback_timeout_us)
+			tell_late(session);
+	}
+}
+
+/* Loading, on a worker */
+
+struct loading {
+	struct handler *handler;
+	char *text;
+	size_t size;
+};
+
+/* Which plugin is being loaded; on_exit() has no way to be taken back. */
+static _Atomic(const char *) loading_path;
+
+static void
+on_process_exit(int status, void *arg)
+{
+	const char *path = atomic_load(&loading_path);
+
+	(void)arg;
+	if (path == NULL)
+		return;
+	log_error("plugin %s ended the process with exit(%d) while it was "
+		  "loaded",
+	    path, status);
+	log_stop(ES_S(1));
+	_exit(EXIT_START);
+}
+
+static void fault(struct loading *loading, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+fault(struct loading *loading, const char *fmt, ...)
+{
+	const struct conf_handler *conf = loading->handler->conf;
+	va_list args;
+	int len;
+
+	len = snprintf(loading->text, loading->size,
+	    "[handler%s%s] plugin: ", *conf->name ? " " : "", conf->name);
+	if (len < 0 || (size_t)len >= loading->size)
+		return;
+	va_start(args, fmt);
+	(void)vsnprintf(loading->text + len, loading->size - (size_t)len, fmt,
+	    args); /* cut where it is too long */
+	va_end(args);
+}
+
+static int
+begin_plugin(struct loading *loading, es_plugin_fn fn)
+{
+	struct handler *handler = loading->handler;
+	const int r = fn(&handler->host, &handler->plugin);
+
+	if (r < 0) {
+		fault(loading, "%s: earshot_plugin() failed: %s",
+		    handler->conf->plugin, strerrordesc_np(-r) ?: "?");
+		return -ECANCELED;
+	}
+	if (handler->plugin.version == ES_PLUGIN_VERSION)
+		return 0;
+	fault(loading, "%s is of version %u, expected %u",
+	    handler->conf->plugin, handler->plugin.version, ES_PLUGIN_VERSION);
+	return -ENOEXEC;
+}
+
+static int
+load_job(void *arg, es_value *ret)
+{
+	struct loading *loading = arg;
+	const char *path = loading->handler->conf->plugin;
+	es_plugin_fn fn;
+	void **object = &loading->handler->object;
+
+	(void)ret;
+	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	if (*object == NULL) {
+		fault(loading, "%s", dlerror());
+		return -ENOENT;
+	}
+	/* Never closed: its code may be in use up to the last instruction. */
+	fn = (es_plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
+	if (fn == NULL) {
+		fault(loading, "%s has no symbol earshot_plugin", path);
+		return -ENOEXEC;
+	}
+	return begin_plugin(loading, fn);
+}
+
+int
+plugin_load(struct handler *handler, char *ret_text, size_t size)
+{
+	const struct handlers_rooms *rooms = &handler->handlers->rooms;
+	struct loading loading = { handler, ret_text, size };
+	es_future *f;
+	int r;
+
+	bridge_init(handler);
+	(void)on_exit(on_process_exit, NULL); /* without it: no message */
+	atomic_store(&loading_path, handler->conf->plugin);
+	r = es_executor_submit(
+	    rooms->work, 0, "load plugin", load_job, &loading, NULL, NULL, &f);
+	if (r == 0)
+		r = es_await_take(f, ES_FOREVER, NULL);
+	else
+		fault(&loading, "%s", strerrordesc_np(-r));
+	atomic_store(&loading_path, NULL);
+	handler->loaded = r == 0;
+	return r;
+}
+
+static int
+unload_job(void *arg, es_value *ret)
+{
+	struct handler *handler = arg;
+
+	(void)ret;
+	handler->plugin.end(handler->plugin.state);
+	return 0;
+}
+
+int
+plugin_unload(struct handler *handler, es_usec timeout)
+{
+	const struct handlers_rooms *rooms = &handler->handlers->rooms;
+	es_future *f;
+	int r;
+
+	if (!handler->loaded || handler->plugin.end == NULL)
+		return 0;
+	r = es_executor_submit(
+	    rooms->work, 0, "end plugin", unload_job, handler, NULL, NULL, &f);
+	if (r < 0)
+		return r;
+	r = es_await(f, timeout);
+	es_future_unref(f);
+	return r;
+}

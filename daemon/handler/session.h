@@ -1,0 +1,116 @@
+#ifndef DAEMON_HANDLER_SESSION_H
+#define DAEMON_HANDLER_SESSION_H
+
+/*
+ * session: the events of one connection on their way to its handler.
+ *
+ * Life     new -> open -> events -> gone -> its close is handled -> freed.
+ * Order    events is what waits; running is what a worker has, and is the
+ *          worker's while busy: what it leaves goes back to the front.
+ * Memory   The open and the close event are made with the session, so that
+ *          neither can be missing.
+ * Threads  The net loop's, but for what says worker.
+ */
+
+#include "daemon/handler/handler_internal.h"
+
+#define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
+
+enum event_kind { EVENT_OPEN, EVENT_MESSAGE, EVENT_ERROR, EVENT_CLOSE };
+
+struct event {
+	struct list node;
+	enum event_kind kind;
+	enum message_kind message_kind;
+	int error; /* of EVENT_ERROR */
+	uint16_t code; /* of EVENT_CLOSE */
+	bool again; /* exec: a process died over it */
+	uint64_t seq, lost; /* exec: its number; of an error: what was lost */
+	uint64_t end; /* exec: where its line ends in what was written */
+	struct es_position position; /* consumed */
+	int64_t time_us;
+	size_t len;
+	uint8_t data[]; /* and a NUL */
+};
+
+/* A send whose future waits for the socket. */
+struct sending {
+	struct list node; /* in session.sendings */
+	uint64_t end; /* of session.sent */
+	es_future *f;
+};
+
+struct session {
+	struct list node; /* in handler.sessions */
+	struct list ready; /* in handler.refused, or in a process' line */
+	struct list pausing; /* in handler.paused */
+	struct handler *handler;
+	void *conn; /* NULL: gone */
+	es_conn name; /* 0: of a channel */
+	struct es_open open; /* in one piece of memory at open_memory */
+	void *open_memory;
+
+	struct list events;
+	struct event *open_event, *close_event; /* until they are queued */
+	int64_t count, bytes; /* queued and running */
+	bool active, paused, opened, refused, gone;
+
+	bool busy;
+	int64_t busy_since;
+	bool told_late;
+	es_future *orphan; /* of a job whose end nobody tells of: looked at */
+	struct list running; /* worker */
+	void *user; /* worker */
+	uint16_t refuse; /* worker: the code to close with; 0: none */
+	int64_t handled, handled_bytes, failed; /* worker */
+	bool ended; /* worker: on_close has run */
+
+	uint64_t sent, written;
+	struct list sendings;
+
+	/* exec */
+	struct worker *worker;
+	struct event *in_flight;
+	bool known; /* a process has had its open */
+	bool told; /* exec.c: its error is in the queue */
+
+	/* consume: the channel's name is open.channel */
+	struct list of_topic;
+	uint64_t epoch;
+	int64_t offset; /* the last one queued */
+};
+
+/* Memory that *ret_open points into; NULL: there is none. */
+void *open_copy(const struct es_open *open, struct es_open *ret_open);
+
+struct event *session_event_new(
+    enum event_kind kind, const void *data, size_t len);
+void session_event_free(struct event *event); /* NULL: no-op */
+
+/* Queues it, last or first, and sees that it is handled. */
+void session_push(struct session *session, struct event *event) LOOP_THREAD;
+void session_push_front(struct session *session, struct event *event);
+/* Something changed: pause or go on reading, hand out events, end. */
+void session_update(struct session *session) LOOP_THREAD;
+/* Events that were handled, with so many bytes. */
+void session_handled(struct session *session, int64_t events, int64_t bytes);
+/* The handler does not want the connection. */
+void session_refuse(
+    struct session *session, uint16_t code, const char *reason) LOOP_THREAD;
+void session_free(struct session *session) LOOP_THREAD;
+/* Sessions that are gone and handled are freed. */
+bool session_is_over(const struct session *session);
+
+int session_init(struct handler *handler, const struct es_open *open,
+    struct session **ret_session) LOOP_THREAD;
+
+/*
+ * len bytes have been added to the line's, and are taken off when they are
+ * the kernel's or when this fails.  sending (may be NULL) is the session's,
+ * and its future settles.
+ */
+int session_send(struct session *session, enum message_kind kind,
+    const void *data, size_t len, struct sending *sending) LOOP_THREAD;
+void sending_settle(struct sending *sending, int error); /* NULL: no-op */
+
+#endif

@@ -1,0 +1,99 @@
+#ifndef DAEMON_HANDLER_WORKER_H
+#define DAEMON_HANDLER_WORKER_H
+
+/*
+ * worker: one place for a process of an exec handler, and its two sides:
+ * worker.c keeps a process in it, exec.c speaks with it.
+ *
+ * Life     init -> start -> (up -> over)* -> stop -> stopped -> fini.
+ * Order    What is put into `in` is written in that order; lines of stdout
+ *          are told in order, and all of them before the process' end is.
+ * Threads  The net loop.
+ */
+
+#include "daemon/feed/backoff.h"
+#include "daemon/feed/ending.h"
+#include "daemon/feed/limiter.h"
+#include "daemon/feed/lines.h"
+#include "daemon/feed/spawn.h"
+#include "daemon/handler/exec.h"
+
+#define WORKER_ERROR_BYTES_MAX 160
+#define EXEC_AHEAD_BYTES_MAX (1024 * 1024) /* in `in`, not written yet */
+
+enum worker_state {
+	WORKER_DOWN, /* the timer ends the back-off */
+	WORKER_SPAWNING,
+	WORKER_UP,
+	WORKER_ENDING, /* asked to end; the timer asks more firmly */
+	WORKER_STOPPED
+};
+
+struct worker {
+	struct exec *exec;
+	unsigned index;
+	enum worker_state state;
+
+	es_future *spawning;
+	struct process *process;
+	struct ending ending;
+	es_call *timer;
+	int kills; /* how firmly it has been asked to end */
+	struct backoff backoff;
+	int64_t started_us;
+	uint64_t starts;
+
+	int in_fd, out_fd, err_fd; /* -1: closed */
+	es_watch *in_watch, *out_watch, *err_watch;
+	struct buffer in; /* not written yet */
+	uint64_t in_total, in_written; /* of this process */
+	struct lines out, err;
+	struct limiter err_limiter, bad_limiter;
+
+	/* exec.c */
+	struct list ready; /* sessions with an event to give */
+	struct list flight; /* sessions whose event is with the process */
+	unsigned flying; /* of those */
+	uint32_t sessions; /* that are with this place */
+	uint64_t seq;
+	int64_t progress_us; /* the last sign of life that counts */
+	es_call *pump, *late;
+	bool unsaid; /* something put into `in` is to be written */
+};
+
+struct exec {
+	struct handler *handler;
+	uint64_t random;
+	bool stopping, hurried;
+	unsigned count;
+	struct worker workers[];
+};
+
+/* worker.c */
+void worker_init(struct worker *worker, struct exec *exec, unsigned index);
+void worker_start(struct worker *worker) LOOP_THREAD;
+void worker_stop(struct worker *worker) LOOP_THREAD; /* also again: at once */
+void worker_fini(struct worker *worker) LOOP_THREAD;
+/* Write what `in` holds, as much as goes. */
+void worker_write(struct worker *worker) LOOP_THREAD;
+/* It has broken the rules, or takes too long: another one comes. */
+void worker_kill(struct worker *worker, const char *why) LOOP_THREAD;
+
+/* exec.c: what is in `in` and what is ready goes, once for an iteration. */
+void exec_pump_later(struct worker *worker, es_usec delay);
+
+/* command.c */
+struct wire_command;
+void command_run(
+    struct worker *worker, const struct wire_command *command) LOOP_THREAD;
+/* The handler's session of that name; NULL: gone, or another's. */
+struct session *command_session(struct worker *worker, es_conn conn);
+
+/* exec.c: what worker.c tells. */
+void exec_on_up(struct worker *worker) LOOP_THREAD;
+void exec_on_line(struct worker *worker, uint8_t *line, size_t len) LOOP_THREAD;
+void exec_on_bad(struct worker *worker, const char *what, const void *line,
+    size_t len) LOOP_THREAD;
+void exec_on_over(struct worker *worker) LOOP_THREAD;
+
+#endif

@@ -1,0 +1,370 @@
+#!/usr/bin/python3
+# sanitizer: yes
+"""Plugins: callbacks in order, and every function of the host.
+
+Rows 72, 73, 78 and 80 of the texts, the eight tests that users of such
+systems ask for, and the examples of tests/plugins.
+"""
+import os
+import re
+import sqlite3
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import handled
+import scene
+
+ROUNDS = 10000 // scene.SLOWNESS ** 2
+
+
+def scene_open_100_messages_close():
+    conf = handled.plugin("record")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        client = handled.app(daemon, "/app?a=1&b=2",
+                             headers={"X-Test": "here"})
+        for n in range(100):
+            client.send_text(f"m{n}")
+        client.send_close(4321, "enough")
+        client.read_closed()
+        events.take("open /app", "header here", "query a=1&b=2",
+                    *(f"message m{n}" for n in range(100)),
+                    "close 4321 enough", "dropped")
+        scene.check(True, "open, 100 messages, close: in that order, once")
+        client = handled.app(daemon)
+        events.take("open /app")
+        client.close()
+        events.take("close 1006", "dropped")
+        scene.check(True, "a connection that breaks: close 1006")
+
+
+def scene_an_error_in_a_callback():
+    with scene.Daemon(handled.plugin("record")) as daemon:
+        events = handled.Events(daemon)
+        client = handled.app(daemon)
+        for text in ("fail", "user"):
+            client.send_text(text)
+        scene.equal(client.read_text(), "2", "it lives, its data is its own")
+        events.take("open /app", "message fail", "error -5 on_message failed",
+                    "message user")
+        scene.equal(handled.handler_metric(daemon, "failed_total"), 1,
+                    "failed callbacks, counted")
+        client.close()
+
+
+def scene_closed_by_the_handler():
+    with scene.Daemon(handled.plugin("record")) as daemon:
+        events = handled.Events(daemon)
+        client = handled.app(daemon)
+        client.send_text("close 4000 good bye")
+        scene.equal(client.read_closed(), (4000, "good bye"),
+                    "one close, the first")
+        events.take("open /app", "message close 4000 good bye",
+                    "close 4000 good bye", "dropped")
+        for code in (999, 1005, 1006, 2000, 5000):
+            client = handled.app(daemon)
+            client.send_text(f"close {code} x")
+            scene.equal(client.read_closed()[0], 1000,
+                        f"code {code} is not taken, the next close is")
+            events.take("open /app", f"message close {code} x", "refused x",
+                        "close 1000 a second time", "dropped")
+
+
+def scene_refused():
+    conf = handled.plugin("record", "path = /app", "option.refuse = 4401",
+                          "option.open_ms = 100")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        client = handled.app(daemon)
+        client.send_text("never heard")
+        scene.equal(client.read_closed(), (4401, "refused"), "the close")
+        events.take("open /app", "close 4401 refused", "dropped")
+        scene.equal(handled.handler_metric(daemon, "refused_total"), 1,
+                    "refused, counted")
+
+
+def scene_what_the_daemon_answers_itself():
+    with scene.Daemon(handled.plugin("record")) as daemon:
+        scene.equal(daemon.http("GET", "/app").status, 426, "GET /app")
+        scene.equal(daemon.http("GET", "/app/x").status, 404, "GET /app/x")
+        got = scene.WebSocket(daemon.port, "/app/x")
+        scene.equal(got.status, 404, "upgrade of /app/x")
+        got = scene.WebSocket(daemon.port, "/app", headers={
+            "Sec-WebSocket-Protocol": "earshot.v1"})
+        scene.equal(got.status, 400, "a subprotocol on /app")
+        got = scene.WebSocket(daemon.port, "/app",
+                              headers={"Origin": "http://elsewhere"})
+        scene.equal(got.status, 403, "another origin")
+
+
+def scene_10k_round_trips_with_one_worker():
+    conf = handled.plugin("echo", "path = /app", "option.wait = yes",
+                          more="[limits]\nwork_threads = 1")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon)
+        began = time.monotonic()
+        for n in range(ROUNDS):
+            client.send_text(str(n))
+            if client.read_text() != str(n):
+                raise scene.Failure(f"echo {n}")
+        took = time.monotonic() - began
+        scene.check(True, f"{ROUNDS} round trips that wait for the socket, "
+                    f"one worker: {took:.1f} s")
+        client.close()
+
+
+def scene_large_and_binary_messages():
+    with scene.Daemon(handled.plugin("echo")) as daemon:
+        client = handled.app(daemon)
+        for size in (0, 1, 125, 126, 65535, 65536, 1 << 20):
+            data = os.urandom(size)
+            client.send_frame(scene.BINARY, data)
+            if client.read_message() != (scene.BINARY, data):
+                raise scene.Failure(f"echo of {size} bytes")
+        scene.check(True, "0 bytes to 1 MiB come back as they were")
+        client.send_close()
+        client.read_closed()
+
+
+def scene_a_slow_callback_delays_nobody_else():
+    """Row 78: its sender is held back by TCP, nothing is dropped."""
+    conf = handled.plugin(
+        "record", "path = /slow", "queue_messages = 8",
+        "option.message_ms = 20", more=handled.conf(
+            f"plugin = {handled.PLUGINS}/echo.so", "path = /fast",
+            name="fast"))
+    count = 60
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        slow = handled.app(daemon, "/slow")
+        fast = handled.app(daemon, "/fast")
+        began = time.monotonic()
+        payload = "x" * 400
+        for n in range(count):
+            slow.send_text(f"{n} {payload}")
+        worst = 0
+        for n in range(100):
+            at = time.monotonic()
+            fast.send_text("hi")
+            fast.read_text()
+            worst = max(worst, time.monotonic() - at)
+        scene.check(worst < 0.1 * scene.SLOWNESS,
+                    f"the other handler answers within {worst * 1e3:.1f} ms")
+        events.take("open /slow")
+        for n in range(count):
+            got = events.next()
+            if not got.startswith(f"message {n} x"):
+                raise scene.Failure(f"message {n}: {got[:40]}")
+        took = time.monotonic() - began
+        scene.check(took >= (count - 1) * 0.02, f"{count} callbacks of 20 ms, one "
+                    f"after the other: {took:.2f} s")
+        scene.check(handled.handler_metric(daemon, "pauses_total") > 0,
+                    "its connection was not read meanwhile")
+        slow.send_frame(scene.PING, b"are you there")
+        scene.equal(slow.read_frame().payload, b"are you there",
+                    "a ping is answered")
+        slow.send_close()
+        slow.read_closed()
+        events.take("close 1000", "dropped")
+        fast.close()
+
+
+def scene_pings_while_a_callback_blocks():
+    conf = handled.plugin("record", "path = /app", "option.message_ms = 1500")
+    limits = "[limits]\nping_interval = 100ms\npong_timeout = 300ms"
+    with scene.Daemon(conf + limits) as daemon:
+        client = handled.app(daemon)
+        client.send_text("block")
+        end = time.monotonic() + 1
+        client.send_frame(scene.PING, b"a")
+        while time.monotonic() < end:
+            got = client.read_frame()
+            if got.opcode == scene.PING:
+                client.send_frame(scene.PONG, got.payload)
+                client.pings.append(got.payload)
+            else:
+                client.pongs.append(got.payload)
+        scene.equal(client.pongs, [b"a"], "its own ping is answered")
+        scene.check(len(client.pings) >= 2 and len(client.pings) < 15,
+                    f"{len(client.pings)} pings of ours meanwhile")
+        client.close()
+
+
+def scene_a_blocking_open_delays_nobody_else():
+    """Row 80."""
+    conf = handled.plugin("record", "path = /slow", "option.open_ms = 2000",
+                          more=handled.conf(
+                              f"plugin = {handled.PLUGINS}/echo.so",
+                              "path = /fast", name="fast"))
+    with scene.Daemon(conf) as daemon:
+        began = time.monotonic()
+        slow = handled.app(daemon, "/slow")
+        scene.check(time.monotonic() - began < 1, "the upgrade is answered")
+        fast = handled.app(daemon, "/fast")
+        ears = daemon.ws("ticks")
+        worst = 0
+        for n in range(50):
+            at = time.monotonic()
+            fast.send_text("hi")
+            fast.read_text()
+            daemon.publish("ticks", "tick")
+            ears.read_text()
+            worst = max(worst, time.monotonic() - at)
+        scene.check(time.monotonic() - began < 2 * scene.SLOWNESS and
+                    worst < 0.3 * scene.SLOWNESS,
+                    f"others: {worst * 1e3:.1f} ms at most")
+        slow.send_text("after it")
+        events = handled.Events(daemon)
+        events.take("open /slow", "message after it")
+        for client in (slow, fast, ears):
+            client.close()
+
+
+def scene_200_requests_to_4_workers():
+    """Row 50: they take 5 s, and a stream goes on beside them."""
+    conf = handled.plugin("record", "path = /app", "option.message_ms = 100")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        ears = daemon.ws("ticks")
+        clients = [handled.app(daemon) for _ in range(40)]
+        for _ in clients:
+            events.take("open /app")
+        began = time.monotonic()
+        for client in clients:
+            for n in range(5):
+                client.send_text(str(n))
+        worst = 0
+        while time.monotonic() < began + 2:
+            at = time.monotonic()
+            daemon.publish("ticks", "tick")
+            ears.read_text()
+            worst = max(worst, time.monotonic() - at)
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "events_total") >= 240, "all handled", 20)
+        took = time.monotonic() - began
+        scene.check(4.8 < took < 7, f"200 callbacks of 100 ms on 4 workers: "
+                    f"{took:.2f} s")
+        scene.check(worst < 0.1 * scene.SLOWNESS, f"a publish was heard "
+                    f"within {worst * 1e3:.1f} ms meanwhile")
+        for client in clients + [ears]:
+            client.close()
+
+
+def scene_bound_by_channel():
+    conf = handled.plugin("record", "channel = chat.*")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        client = daemon.ws("chat.one")
+        scene.check(client.position.endswith(":0"), "a raw consumer as ever")
+        daemon.publish("chat.one", "heard")
+        scene.equal(client.read_text(), "heard", "it hears its channel")
+        client.send_text("to the handler")
+        events.take("open /ws/chat.one", "channel chat.one",
+                    "message to the handler")
+        other = daemon.ws("other")
+        other.send_text("published")
+        scene.equal(other.read_text(), "published",
+                    "a channel that is not bound: published")
+        daemon.publish("chat.one", "again")
+        scene.equal(client.read_text(), "again",
+                    "what went to the handler was not published")
+        client.close()
+        events.take("close 1006", "dropped")
+
+
+def scene_a_chat_room():
+    with scene.Daemon(handled.plugin("room")) as daemon:
+        refused = handled.app(daemon)
+        scene.equal(refused.read_closed()[0], 4403, "without a name")
+        people = [handled.app(daemon, f"/app?name={name}")
+                  for name in ("ann", "bob", "eve")]
+        said = []
+        for n in range(9):
+            people[n % 3].send_text(f"line {n}")
+            for client in people:
+                said.append(client.read_text())
+        scene.equal(said[::3], [f"{('ann', 'bob', 'eve')[n % 3]}: line {n}"
+                                for n in range(9)], "all hear what one says")
+        late = handled.app(daemon, "/app?name=late")
+        scene.equal([late.read_text() for _ in range(9)], said[::3],
+                    "who comes later hears what was said")
+        for client in people + [late]:
+            client.send_close()
+            client.read_closed()
+
+
+def scene_a_database():
+    file = scene.TMP / "facts.db"
+    with sqlite3.connect(file) as database:
+        database.execute("CREATE TABLE facts (name, value)")
+        database.executemany("INSERT INTO facts VALUES (?, ?)", [
+            (f"n{n}", f"value {n}") for n in range(1000)])
+    conf = handled.plugin("lookup", "path = /app", f"option.file = {file}")
+    with scene.Daemon(conf) as daemon:
+        clients = [handled.app(daemon) for _ in range(5)]
+        for n in range(0, 500, 5):
+            for i, client in enumerate(clients):
+                client.send_text(f"n{n + i}")
+        for i, client in enumerate(clients):
+            for n in range(0, 500, 5):
+                if client.read_text() != f"value {n + i}":
+                    raise scene.Failure(f"n{n + i}")
+            client.send_text("nobody")
+            scene.equal(client.read_text(), "unknown", "100 found, one not")
+            client.close()
+
+
+def scene_a_background_job():
+    """Row 79: POST is answered at once, the result comes later."""
+    conf = handled.plugin("job", "consume = jobs", "option.ms = 3000")
+    with scene.Daemon(conf) as daemon:
+        ears = daemon.ws("results")
+        began = time.monotonic()
+        daemon.publish("jobs", "one")
+        scene.check(time.monotonic() - began < 0.05 * scene.SLOWNESS,
+                    f"answered in {(time.monotonic() - began) * 1e3:.1f} ms")
+        scene.equal(ears.read_text(), "done: one", "the result")
+        scene.check(2.9 < time.monotonic() - began < 3.5 * scene.SLOWNESS,
+                    "3 s later")
+        daemon.publish("jobs", "two")
+        handled.wait_metric(daemon, "events_total", 2)
+        at = time.monotonic()
+        daemon.signal()
+        scene.equal(ears.read_text(), "done: two",
+                    "SIGTERM in between: it ends, and is heard")
+        scene.equal(ears.read_closed()[0], 1001, "then the close")
+        scene.equal(daemon.wait(), 0, "exit code")
+        scene.check(time.monotonic() - at > 2, "after the job")
+
+
+def scene_consumed_in_order_and_with_a_gap():
+    conf = handled.plugin(
+        "record", "consume = in.*", "queue_messages = 4",
+        "option.message_ms = 1", more="[channel in.*]\nhistory_messages = 5\n"
+        "buffer_bytes = 64K\n[channel events]\nhistory_messages = 100000\n"
+        "history_bytes = 64M")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        lines = "\n".join(f"m{n}" for n in range(300))
+        daemon.publish("in.a", lines, arguments="?split=lines")
+        for n in range(300):
+            events.take("consumed in.a", f"message m{n}")
+        scene.check(True, "300 messages, in order, once")
+        big = "\n".join(f"{n} " + "y" * 2000 for n in range(500))
+        daemon.publish("in.a", big, arguments="?split=lines")
+        seen, lost = [], 0
+        while not seen or seen[-1] < 499:
+            what, _, more = events.next().partition(" ")
+            if what == "error":
+                gap = re.match(r"-32 gap [0-9a-f]{16}:(\d+)-(\d+)$", more)
+                lost += int(gap[2]) - int(gap[1]) + 1
+            elif what == "message":
+                seen.append(int(more.split()[0]))
+        scene.equal(len(seen) + lost, 500, "what was overtaken is told as a "
+                    f"gap: {lost} messages")
+        scene.check(seen == sorted(set(seen)), "the rest in order")
+
+
+scene.play(globals())
