@@ -108,6 +108,7 @@ conf_new(void)
 	if (!conf)
 		return NULL;
 	conf->public = conf_defaults;
+	atomic_init(&conf->references, 1);
 	return &conf->public;
 }
 
@@ -140,10 +141,21 @@ sections_free(struct conf_private *conf)
 	memory_free(conf->file);
 }
 
+struct conf *
+conf_ref(struct conf *conf)
+{
+	int before =
+	    atomic_fetch_add(&((struct conf_private *)conf)->references, 1);
+
+	assert(before > 0);
+	return conf;
+}
+
 void
 conf_free(struct conf *conf)
 {
-	if (!conf)
+	if (!conf ||
+	    atomic_fetch_sub(&((struct conf_private *)conf)->references, 1) > 1)
 		return;
 	for (size_t i = 0; i < conf->listener_count; i++)
 		listener_fini(&conf->listeners[i]);
@@ -156,6 +168,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->commands);
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
+	memory_free(conf->control_path);
 	sections_free((struct conf_private *)conf);
 	memory_free(conf);
 }

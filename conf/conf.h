@@ -22,6 +22,7 @@
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64
+#define CONF_CONTROL_PATH_MAX 108 /* with its NUL: struct sockaddr_un */
 
 enum conf_address_kind { CONF_ADDRESS_IP, CONF_ADDRESS_UNIX };
 enum conf_overrun {
@@ -79,14 +80,17 @@ struct conf {
 	size_t channel_count;
 	struct conf_command *commands;
 	size_t command_count;
+	char *control_path; /* NULL: not given; "": none is wanted */
 };
 
 /* One fault; text has no line end and names file and line already. */
 typedef void (*conf_fault_fn)(const char *text, void *arg);
 
-/* Defaults only.  NULL: no memory. */
+/* Defaults only, one reference.  NULL: no memory. */
 struct conf *conf_new(void);
-void conf_free(struct conf *conf); /* NULL: no-op */
+/* What keeps a piece of it holds a reference; any thread. */
+struct conf *conf_ref(struct conf *conf);
+void conf_free(struct conf *conf); /* the last reference; NULL: no-op */
 
 /*
  * Reads one text; file is the name faults carry.  The number of faults told,

@@ -15,6 +15,8 @@
 #include "conf/conf.h"
 #include "conf/value.h"
 
+#include <stdatomic.h>
+
 #define CONF_DROPINS_MAX 256 /* files in earshot.conf.d */
 #define CONF_KEYS_MAX 64 /* rows of the table in keys.c */
 #define CONF_FAULT_TEXT_MAX 2048 /* bytes of one fault, its file apart */
@@ -30,6 +32,7 @@ enum section_kind {
 	SECTION_CHANNEL,
 	SECTION_COMMAND,
 	SECTION_LOG,
+	SECTION_CONTROL,
 	SECTION_KINDS,
 };
 
@@ -50,6 +53,7 @@ struct section {
 
 struct conf_private {
 	struct conf public; /* first: a struct conf * is one of these */
+	atomic_int references;
 	struct section *sections;
 	size_t section_count;
 	char *file; /* the first one read */
