@@ -80,6 +80,12 @@ int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
     void *arg, struct hub **ret_hub);
 void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
 
+/*
+ * From now on conf holds, in place of the one before, for channels that are
+ * there as well.  Histories that became too long are trimmed as they come.
+ */
+void hub_apply(struct hub *hub, const struct conf *conf);
+
 bool hub_may(struct hub *hub, const struct identity *who,
     enum conf_rights right, const char *channel, size_t len);
 
@@ -129,6 +135,13 @@ void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
 bool hub_consumer_at_end(const struct consumer *consumer);
 /* What it lacks, in messages; 0 when not subscribed. */
 int64_t hub_consumer_lag(const struct consumer *consumer);
+struct hub_lag {
+	int64_t messages;
+	uint64_t bytes; /* as raw ones */
+	int64_t us; /* how old the first message is that it lacks */
+};
+struct hub_lag hub_consumer_lag_at(
+    const struct consumer *consumer, int64_t now_us);
 const char *hub_consumer_channel(const struct consumer *consumer);
 
 /*

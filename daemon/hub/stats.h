@@ -53,6 +53,15 @@ int hub_find(struct hub *hub, const char *channel, size_t len, int64_t now_us,
 void hub_each_channel(struct hub *hub, int64_t now_us,
     void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
 
+/*
+ * The same in pieces: at most count from that place on.  Returns where to go
+ * on, UINT32_MAX: all done.  A channel that vanishes in between may hide
+ * another one.
+ */
+uint32_t hub_some_channels(struct hub *hub, uint32_t from, uint32_t count,
+    int64_t now_us,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
 /* Every consumer of a channel; fn adds and removes none. */
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
     void (*fn)(struct consumer *consumer, void *arg), void *arg);
