@@ -52,6 +52,7 @@ end_others(struct net *net) LOOP_THREAD
 
 		if (conn->cut || conn_is_stream(conn) ||
 		    (early && conn->state == CONN_HANDSHAKE) ||
+		    conn->awaited != NULL || /* answered soon */
 		    (conn->request != NULL && conn->request->complete))
 			continue;
 		conn_cut(conn);
@@ -138,8 +139,10 @@ on_tick(void *arg)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
 	end_goodbyes(net);
-	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0)
+	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0) {
+		control_close(net);
 		end_others(net);
+	}
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
 		net_force(net); /* no memory for a timer: end it here */

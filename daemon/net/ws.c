@@ -139,7 +139,8 @@ ws_on_upgrade(struct conn *conn)
 	const char *channel = NULL;
 
 	net->counts.requests++;
-	if ((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
+	if (conn->listener->control || (size_t)len < path ||
+	    memcmp(uri, WS_PATH, path) != 0 ||
 	    ((size_t)len > path && uri[path] != '/'))
 		return http_error(
 		    conn, 404, "not_found", "expected /ws or /ws/CHANNEL");
