@@ -14,8 +14,16 @@
 #include "systemd/listen.h"
 #include "systemd/notify.h"
 
+#define RELOAD_REQUESTS_MAX 16 /* waiting for one; above control's own */
+#define RELOAD_NOBODY UINT64_MAX /* nobody waits for an answer */
+
+#ifndef EARSHOT_VERSION
+#define EARSHOT_VERSION "0.1.0"
+#endif
+
 struct daemon {
-	struct conf *conf; /* unchanged once threads run */
+	struct conf *conf; /* the one that holds */
+	const char *conf_path;
 	es_loop *main_loop, *net_loop;
 	es_loop_thread *net_thread;
 	es_executor *sys;
@@ -36,6 +44,21 @@ struct daemon {
 		char status[NOTIFY_STATUS_BYTES_MAX]; /* as told last */
 	} heartbeat;
 
+	struct { /* control.c, the net loop's */
+		char path[CONF_CONTROL_PATH_MAX];
+		int64_t reloaded_us; /* tried last; 0: not yet */
+		bool reload_failed;
+		char fault[512]; /* the first one then */
+		struct conf *feeds_conf; /* what the feeds were made of */
+	} control;
+
+	struct { /* reload.c */
+		bool running, again;
+		es_future *task;
+		uint64_t requests[RELOAD_REQUESTS_MAX]; /* for the next */
+		unsigned request_count;
+	} reload;
+
 	struct { /* drain.c */
 		bool running;
 		bool stopping_due; /* STOPPING=1 is still to be told */
@@ -52,6 +75,7 @@ struct daemon {
  * skips the waiting.  Ends with es_loop_stop() on the main loop.
  */
 void drain_on_signal(struct daemon *daemon);
+void drain_begin(struct daemon *daemon); /* or it has begun */
 
 /* What the drain came to: the process' exit code, 0 or 3. */
 int drain_exit_code(const struct daemon *daemon);
@@ -67,6 +91,24 @@ int heartbeat_start(struct daemon *daemon);
 void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
 void heartbeat_hasten(struct daemon *daemon); /* more often, from now on */
 void heartbeat_stop(struct daemon *daemon);
+
+/*
+ * Reads the configuration again and applies it, or tells why not; request,
+ * unless it is RELOAD_NOBODY, gets the answer.
+ */
+void reload_begin(struct daemon *daemon, uint64_t request);
+/* The drain is through, from its task: none runs any more. */
+void reload_end(struct daemon *daemon);
+void reload_fini(struct daemon *daemon);
+/* On the net loop, as part of applying. */
+void reload_feeds(struct daemon *daemon, struct conf *conf,
+    void (*tell)(const char *text, void *arg), void *arg) LOOP_THREAD;
+
+/* On the net loop, between net_open() and net_listen(). */
+void control_open(struct daemon *daemon);
+void control_log_state(void *arg); /* daemon; a call on the net loop */
+/* How the last reload went; fault: the first one, or "". */
+void control_reloaded(struct daemon *daemon, bool ok, const char *fault);
 
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
 void test_hooks(struct daemon *daemon) __attribute__((weak));

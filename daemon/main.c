@@ -34,10 +34,6 @@
 #define FDS_RESERVE 256 /* feeds, files, pipes beside the connections */
 #define NET_SLOW_US ES_MS(20)
 
-#ifndef EARSHOT_VERSION
-#define EARSHOT_VERSION "0.1.0"
-#endif
-
 static const char *arg_conf = "/etc/earshot/earshot.conf";
 static bool arg_check, arg_limits;
 
@@ -198,28 +194,7 @@ on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 
 	(void)signo;
 	(void)info;
-	if (daemon->drain.running) { /* READY=1 would be a lie */
-		log_warn("SIGHUP: draining; nothing is reloaded");
-		return;
-	}
-	/* A manager that sent it waits for both words. */
-	(void)notify_reloading("reload: not in this version");
-	log_warn("SIGHUP: this version does not reload; restart it");
-	heartbeat_ready(daemon);
-}
-
-static void
-log_state(void *arg)
-{
-	struct daemon *daemon = arg;
-	struct net_status status;
-
-	es_loop_assert(daemon->net_loop);
-	net_status(daemon->net, &status);
-	log_info("state: %" PRIu64 " connections, %" PRIu64
-		 " consumers, %" PRIu64 " channels, %" PRIu64 " messages out",
-	    status.connections, status.consumers, status.channels,
-	    status.messages_out);
+	reload_begin(daemon, RELOAD_NOBODY);
 }
 
 static void
@@ -229,8 +204,8 @@ on_usr1(int signo, const struct signalfd_siginfo *info, void *arg)
 
 	(void)signo;
 	(void)info;
-	if (es_call_soon(
-		daemon->net_loop, "state", log_state, daemon, NULL, NULL) < 0)
+	if (es_call_soon(daemon->net_loop, "state", control_log_state, daemon,
+		NULL, NULL) < 0)
 		log_warn("state: the net loop is closed");
 }
 
@@ -284,11 +259,13 @@ open_on_net(void *arg, es_value *ret)
 	    &daemon->net, &daemon->fault);
 	if (error < 0)
 		return error;
+	control_open(daemon);
 	error = listen_on_net(daemon);
 	if (error < 0)
 		return error;
 	(void)snprintf(daemon->fault.text, sizeof(daemon->fault.text),
 	    "feeds: out of memory");
+	daemon->control.feeds_conf = conf_ref(daemon->conf);
 	error = feeds_start(daemon->conf, net_hub(daemon->net),
 	    daemon->net_loop, daemon->sys, &daemon->feeds);
 	if (error == 0)
@@ -304,6 +281,7 @@ close_on_net(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
+	conf_free(daemon->control.feeds_conf);
 	net_close(daemon->net);
 	return 0;
 }
@@ -396,6 +374,7 @@ serve(struct daemon *daemon)
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
+	reload_fini(daemon);
 	if (stop_threads(daemon) > 0) {
 		log_error("threads are left behind, blocked");
 		log_stop(ES_S(1));
@@ -422,6 +401,7 @@ main(int argc, char **argv)
 	if (code != 0)
 		return code - 1;
 	log_set_sink(journal_sink());
+	daemon.conf_path = arg_conf;
 	daemon.conf = load();
 	if (daemon.conf == NULL)
 		return EXIT_CONFIGURATION;
