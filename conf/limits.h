@@ -36,11 +36,14 @@
 	    "request line and headers of one request; longer: closed") \
 	X(heads_max, COUNT, 256, 1, 65536, \
 	    "requests whose headers are being read at once; one more waits") \
-	X(handshake_timeout, TIME, 10 * LIMITS_S, 10 * LIMITS_MS, 600 * LIMITS_S, \
+	X(handshake_timeout, TIME, 10 * LIMITS_S, 10 * LIMITS_MS, \
+	    600 * LIMITS_S, \
 	    "from accept to a complete request; then closed") \
-	X(request_timeout, TIME, 60 * LIMITS_S, 10 * LIMITS_MS, 3600 * LIMITS_S, \
+	X(request_timeout, TIME, 60 * LIMITS_S, 10 * LIMITS_MS, \
+	    3600 * LIMITS_S, \
 	    "from a request's headers to the end of its body; then closed") \
-	X(keepalive_timeout, TIME, 30 * LIMITS_S, 10 * LIMITS_MS, 3600 * LIMITS_S, \
+	X(keepalive_timeout, TIME, 30 * LIMITS_S, 10 * LIMITS_MS, \
+	    3600 * LIMITS_S, \
 	    "an HTTP connection without a request; then closed") \
 	X(close_timeout, TIME, 5 * LIMITS_S, 10 * LIMITS_MS, 600 * LIMITS_S, \
 	    "from our close frame to the peer's; then cut") \

@@ -123,6 +123,11 @@ place_move(
 	place->known = true;
 	place->position = *position;
 	note_move(places, place);
+	if (place->has_written)
+		return;
+	place->has_written = true; /* nothing of it was put before */
+	place->written = *position;
+	places->unsaved = true;
 }
 
 void
@@ -160,8 +165,8 @@ reach_mark(struct places *places)
 		struct place *place =
 		    LIST_ENTRY(node, struct place, marked_node);
 
+		assert(place->has_written);
 		list_remove(node);
-		place->has_written = true;
 		place->written = place->marked;
 		places->unsaved = true;
 	}

@@ -55,7 +55,10 @@ struct place *places_find(
 
 /* Known from a former run, when stdout took it. */
 void place_recall(struct place *place, const struct position *position);
-/* What has been put into the output reaches to there. */
+/*
+ * What has been put into the output reaches to there.  The first time it is
+ * where the channel begins, and counts as written.
+ */
 void place_move(struct places *places, struct place *place,
     const struct position *position);
 /* By one message; it is known. */

@@ -199,7 +199,6 @@ channel_new(struct hub *hub, const char *name, size_t len, uint64_t hash,
 		return -ENOMEM;
 	*channel = (struct channel){
 		.conf = conf,
-		.used = true,
 		.hash = hash,
 		.name_len = (uint32_t)len,
 	};
@@ -393,10 +392,8 @@ channel_remove(struct channel *channel, struct consumer *consumer)
 	exchange(channel, consumer->index, channel->count - 1);
 	channel->count--;
 	channel->used = true;
-	if (channel->live == 0) {
-		channel->done = 0;
-		list_remove(&channel->dirty);
-	}
+	if (channel->live == 0)
+		channel_mark_clean(channel);
 	if (channel->room > CONSUMERS_MIN && channel->count < channel->room / 4)
 		(void)consumers_resize(channel, channel->room / 2);
 }

@@ -16,6 +16,9 @@
  * - Something is published between the parts of a cut pass: the pass is
  *   finished as it is, those that come late in it get more at once, and
  *   another pass follows.
+ * - More is published before a pass than the tape's limits keep: the tape holds
+ *   it until the pass is through, so that who keeps up is not overtaken by one
+ *   burst.  Who then still lacks some is behind, and may be.
  * - The socket is full, is broken or its consumer overrun and ended: it is
  *   parked and in no line.
  */
@@ -115,6 +118,7 @@ visit(struct hub *hub, struct consumer *consumer, struct budget *budget)
 		}
 		if (cursor_at_end(tape, &consumer->cursor))
 			return VISITED_LIVE;
+		hub->counts.spans_cut += i == 0;
 	}
 	return VISITED_BEHIND;
 }
@@ -155,10 +159,9 @@ pass(struct hub *hub, struct channel *channel, struct budget *budget)
 	}
 	if (channel->done < channel->live)
 		return;
-	channel->done = 0;
-	list_remove(&channel->dirty);
+	channel_mark_clean(channel);
 	if (channel->pass_to < tape_newest(channel->tape))
-		channel_mark_dirty(hub, channel);
+		channel_mark_dirty(hub, channel, channel->pass_to + 1);
 }
 
 static void

@@ -6,8 +6,8 @@
  * append, and the channel is marked dirty once, however many messages follow
  * before the next flush.  No consumer is looked at.
  *
- * - Tapes full: what is too old goes first, here and in as many channels as a
- *   tick does; every refused publish takes that turn further.  A sweep over
+ * - Tapes full: what is too old goes first, here (held for consumers or not)
+ *   and in as many channels as a tick does; every refused publish takes that turn further.  A sweep over
  *   all channels would make each refusal cost milliseconds.
  */
 
@@ -151,6 +151,7 @@ append(struct hub *hub, struct channel *channel,
 	int64_t offset;
 
 	if (tapes_full(hub, channel, message->len)) {
+		tape_hold(channel->tape, TAPE_HOLD_NONE);
 		channel_trim(hub, channel, now_us);
 		trim_turn(hub, now_us, false);
 		if (tapes_full(hub, channel, message->len)) {
@@ -195,7 +196,7 @@ hub_publish(struct hub *hub, const char *name, size_t len,
 	offset = append(hub, channel, message, now_us);
 	if (offset < 0)
 		return offset;
-	channel_mark_dirty(hub, channel);
+	channel_mark_dirty(hub, channel, offset);
 	channel->used = true;
 	channel->messages_in++;
 	channel->bytes_in += message->len;

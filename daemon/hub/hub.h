@@ -41,9 +41,9 @@ struct consumer {
 struct hub_ops {
 	/*
 	 * Hand these bytes to the consumer's socket.  Returns how many were
-	 * taken, a number of whole frames; *ret_blocked: no more before
-	 * hub_consumer_writable().  < 0: broken; the connection is on its way
-	 * down.  Must not add or remove consumers, nor publish.
+	 * taken, whole frames if the view has some; *ret_blocked: no more
+	 * before hub_consumer_writable().  < 0: broken, on its way down.
+	 * Must not add or remove consumers, nor publish.
 	 */
 	int64_t (*write)(struct consumer *consumer, const struct span *span,
 	    bool *ret_blocked, void *arg);
@@ -75,16 +75,11 @@ struct hub_answer {
 	int64_t gap_from, gap_to; /* named when some is; else 0, 0 */
 };
 
-/* conf is borrowed until hub_free(); seed: random, epochs are made of it. */
+/* conf is borrowed until hub_free(), hub_apply(); seed: epochs are of it. */
 int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
     void *arg, struct hub **ret_hub);
 void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
-
-/*
- * From now on conf holds, in place of the one before, for channels that are
- * there as well.  Histories that became too long are trimmed as they come.
- */
-void hub_apply(struct hub *hub, const struct conf *conf);
+void hub_apply(struct hub *hub, const struct conf *conf); /* from now on */
 
 bool hub_may(struct hub *hub, const struct identity *who,
     enum conf_rights right, const char *channel, size_t len);
@@ -129,33 +124,27 @@ int hub_history(struct hub *hub, const char *channel, size_t len,
 int hub_read(struct hub *hub, const char *channel, size_t len, uint64_t epoch,
     int64_t offset, struct buffer *scratch, struct message *ret_message);
 
-/* The socket takes bytes again: visit it in the next flush.  No-op if it was
- * not blocked. */
+/* It takes bytes again: visit it in the next flush, if it was blocked. */
 void hub_consumer_writable(struct hub *hub, struct consumer *consumer);
 bool hub_consumer_at_end(const struct consumer *consumer);
-/* What it lacks, in messages; 0 when not subscribed. */
-int64_t hub_consumer_lag(const struct consumer *consumer);
-struct hub_lag {
-	int64_t messages;
-	uint64_t bytes; /* as raw ones */
-	int64_t us; /* how old the first message is that it lacks */
-};
-struct hub_lag hub_consumer_lag_at(
-    const struct consumer *consumer, int64_t now_us);
+int64_t hub_consumer_lag(const struct consumer *consumer); /* messages */
 const char *hub_consumer_channel(const struct consumer *consumer);
 
 /*
  * Write to every consumer that lacks something and can take it; at most
- * flushes_per_iteration_max of them, about 16 MiB, and a few spans to each.
+ * flushes_per_iteration_max of them, about 16 MiB, a few spans to each, and
+ * view_build_bytes_per_iteration_max of what must be encoded for that.
  * true: some are left, come again.
  */
 bool hub_flush(struct hub *hub, int64_t now_us);
 bool hub_flush_wanted(const struct hub *hub);
-
 /* Refuse publishes from outside and new subscriptions from now on. */
 void hub_close_intake(struct hub *hub);
 
-/* Trim by age; a bounded number of channels a call, all in turn. */
+/*
+ * Trim by age, let idle channels vanish: a bounded number a call, all in turn.
+ * Once a second or so: who got no memory for a view has another try.
+ */
 void hub_tick(struct hub *hub, int64_t now_us);
 
 #endif

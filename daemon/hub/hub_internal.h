@@ -117,12 +117,25 @@ channel_parked(const struct channel *channel, const struct consumer *consumer)
 	return consumer->index >= channel->live;
 }
 
-/* Live consumers lack something: a pass is due. */
+/*
+ * Live consumers lack what was published from that offset on: a pass is due,
+ * and until it is through the tape holds all that they have not been given.
+ */
 static inline void
-channel_mark_dirty(struct hub *hub, struct channel *channel)
+channel_mark_dirty(struct hub *hub, struct channel *channel, int64_t offset)
 {
-	if (channel->live > 0 && list_empty(&channel->dirty))
-		list_append(&hub->dirty, &channel->dirty);
+	if (channel->live == 0 || !list_empty(&channel->dirty))
+		return;
+	list_append(&hub->dirty, &channel->dirty);
+	tape_hold(channel->tape, offset);
+}
+
+static inline void
+channel_mark_clean(struct channel *channel)
+{
+	channel->done = 0;
+	list_remove(&channel->dirty);
+	tape_hold(channel->tape, TAPE_HOLD_NONE);
 }
 
 #endif

@@ -27,6 +27,7 @@ struct hub_counts {
 	uint64_t views_cut; /* view_build_bytes_per_iteration_max */
 	uint64_t channels_expired; /* idle_expiry */
 	uint64_t flushes, flushes_cut; /* cut: flushes_per_iteration_max */
+	uint64_t spans_cut; /* visits with more to give: span_bytes_max */
 };
 
 const struct hub_counts *hub_counts(const struct hub *hub);
@@ -61,6 +62,15 @@ void hub_each_channel(struct hub *hub, int64_t now_us,
 uint32_t hub_some_channels(struct hub *hub, uint32_t from, uint32_t count,
     int64_t now_us,
     void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
+/* What a consumer lacks; nothing when it is not subscribed. */
+struct hub_lag {
+	int64_t messages;
+	uint64_t bytes; /* as raw ones */
+	int64_t us; /* how old the first message is that it lacks */
+};
+struct hub_lag hub_consumer_lag_at(
+    const struct consumer *consumer, int64_t now_us);
 
 /* Every consumer of a channel; fn adds and removes none. */
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,

@@ -436,8 +436,11 @@ glue_before_poll(struct glue *glue, es_usec *wait)
 void
 glue_after_batch(struct glue *glue)
 {
-	if (lws_service_adjust_timeout(glue->context, 1, 0) == 0)
-		(void)_lws_plat_service_forced_tsi(glue->context, 0);
+	if (lws_service_adjust_timeout(glue->context, 1, 0) != 0)
+		return;
+	glue->serving_read = true;
+	(void)_lws_plat_service_forced_tsi(glue->context, 0);
+	glue->serving_read = false;
 }
 
 int

@@ -126,18 +126,19 @@ int64_t
 glue_write_stream(
     struct lws *wsi, const uint8_t *data, size_t len, bool *ret_blocked)
 {
-	size_t piece;
+	size_t done = 0, piece;
 
 	assert(len > 0);
 	*ret_blocked = lws_partial_buffered(wsi) != 0;
-	if (*ret_blocked)
-		return 0;
-	if (!lws_is_ssl(wsi))
+	if (!*ret_blocked && !lws_is_ssl(wsi))
 		return stream_plain(wsi, data, len, ret_blocked);
-	piece = len < TLS_PIECE_BYTES ? len : TLS_PIECE_BYTES;
-	if (lws_write(wsi, (unsigned char *)(uintptr_t)data, piece,
-		LWS_WRITE_HTTP) < 0)
-		return -EPIPE;
-	*ret_blocked = lws_partial_buffered(wsi) != 0;
-	return (int64_t)piece;
+	for (; done < len && !*ret_blocked; done += piece) {
+		piece = len - done;
+		if (piece > TLS_PIECE_BYTES)
+			piece = TLS_PIECE_BYTES;
+		if (write_raw(wsi, data + done, piece) < 0)
+			return -EPIPE;
+		*ret_blocked = lws_partial_buffered(wsi) != 0;
+	}
+	return (int64_t)done;
 }

@@ -47,9 +47,17 @@ static void
 keep_limit(const struct changes *changes, const char *name, enum fixed fixed,
     int64_t born, int64_t *next)
 {
+	const bool time = strstr(name, "_timeout") != NULL;
+	const int64_t unit = !time                   ? 1
+			     : *next % LIMITS_S == 0 ? LIMITS_S
+						     : LIMITS_MS;
+
 	if (*next == born || (fixed == ITS_RAISE && *next < born))
 		return;
-	tell(changes, "limits.%s = %lld", name, (long long)*next);
+	tell(changes, "limits.%s = %lld%s", name, (long long)(*next / unit),
+	    !time              ? ""
+	    : unit == LIMITS_S ? "s"
+			       : "ms");
 	*next = born;
 }
 

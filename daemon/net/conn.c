@@ -383,8 +383,6 @@ conn_on_writable(struct conn *conn)
 	const bool flushed = conn_flush_out(conn);
 
 	if (conn->close_code == 0) {
-		if (!flushed && conn->out.len > 0)
-			conn_wait_for_flush(conn);
 		wake_subscriptions(conn);
 		return 0;
 	}

@@ -33,10 +33,19 @@
 
 static void on_tick(void *arg);
 
+/* A whole request, and its answer is not all with the kernel. */
+static bool
+being_answered(const struct conn *conn)
+{
+	return (conn->request != NULL && conn->request->complete) ||
+	       conn->history != NULL || conn->awaited != NULL ||
+	       conn->inspect != NULL || lws_partial_buffered(conn->wsi);
+}
+
 /*
  * Connections that carry no consumer end last: as long as there is one, what
  * is asked on them is answered, publishes with 503.  A body that is not whole
- * by then would be refused as well; one that is has its answer on the way.
+ * by then would be refused as well; an answer on its way is let through.
  *
  * Who had connected just before and has not asked yet gets a moment to do so:
  * without it a restart would hang up on him, for whom it is the first request.
@@ -52,8 +61,7 @@ end_others(struct net *net) LOOP_THREAD
 
 		if (conn->cut || conn_is_stream(conn) ||
 		    (early && conn->state == CONN_HANDSHAKE) ||
-		    conn->awaited != NULL || /* answered soon */
-		    (conn->request != NULL && conn->request->complete))
+		    being_answered(conn))
 			continue;
 		conn_cut(conn);
 	}

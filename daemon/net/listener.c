@@ -207,13 +207,19 @@ listeners_resume(struct net *net)
 	}
 }
 
-/* A socket nobody answers on is a leftover and may go. */
+/*
+ * A socket nobody answers on is a leftover and may go; a file of another kind
+ * answers nobody either, and stays.  One whose backlog is full is in use.
+ */
 static int
 unlink_stale(const struct sockaddr_un *address)
 {
-	const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	int error = 0;
+	struct stat found;
+	int fd, error = 0;
 
+	if (lstat(address->sun_path, &found) < 0 || !S_ISSOCK(found.st_mode))
+		return 0; /* bind() tells */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return -errno;
 	if (connect(fd, (const struct sockaddr *)address, sizeof(*address)) ==

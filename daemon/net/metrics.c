@@ -101,6 +101,8 @@ static const struct metric hub_metrics[] = {
 	HUB(flushes, "flushes_total", "flushes of the hub"),
 	HUB(flushes_cut, "flushes_cut_total",
 	    "limit flushes_per_iteration_max reached"),
+	HUB(spans_cut, "spans_cut_total",
+	    "limit span_bytes_max reached, a consumer lacked more"),
 #undef HUB
 };
 

@@ -8,7 +8,8 @@
  *
  * What can go wrong:
  * - a subscription is inside a long message: the others of its connection and
- *   out wait for its last fragment;
+ *   out wait for its last fragment, whose writing calls for out again.  Nobody
+ *   asks meanwhile: the message may never be finished;
  * - the socket is full: everything of the connection waits for it;
  * - the peer never reads its replies: out_bytes_max, close 1008.
  */
@@ -126,16 +127,10 @@ conn_flush_waiting(struct net *net)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, out_node);
 
-		/*
-		 * Inside a message that waits for its turn, not for the
-		 * socket: come again.  Else the socket's turn will come.
-		 */
-		if (conn_inside_message(conn) &&
-		    !conn->writing->consumer.blocked)
-			continue;
 		list_remove(node);
-		if (conn->endpoint->settle != NULL &&
-		    !conn_inside_message(conn))
+		if (conn_inside_message(conn))
+			continue; /* on_hub_write() puts it back */
+		if (conn->endpoint->settle != NULL)
 			conn->endpoint->settle(conn);
 		(void)conn_flush_out(conn);
 	}
@@ -180,8 +175,10 @@ on_hub_write(struct consumer *consumer, const struct span *span,
 	len = span->len;
 	/* Something waits for the end of this message: do not run past it. */
 	if (conn_inside_message(conn) &&
-	    (conn->out.len > 0 || subscription->leaving))
+	    (conn->out.len > 0 || subscription->leaving)) {
 		len = conn->endpoint->message_end(span->data, len);
+		conn_wait_for_flush(conn);
+	}
 	conn->writing = subscription;
 	return write_bytes(conn, span->data, len, ret_blocked);
 }

@@ -31,7 +31,7 @@ struct endpoint {
 	enum view_kind view, view_deflated;
 	/* The stream is open.  What it says first goes into out. */
 	void (*open)(struct conn *conn);
-	/* A message begins to arrive: false, it was refused.  NULL: none may. */
+	/* A message begins: false, it was refused.  NULL: none may. */
 	bool (*begin)(struct conn *conn);
 	/* The longest message that may arrive; NULL: message_bytes_max. */
 	size_t (*message_bytes_max)(const struct conn *conn);
@@ -44,9 +44,9 @@ struct endpoint {
 	/* As glue_write(). */
 	int64_t (*write)(struct lws *wsi, const uint8_t *data, size_t len,
 	    bool *ret_blocked);
-	/* Of a span that begins inside a message: bytes up to its end, or all. */
+	/* Bytes of a span that begins inside a message, up to its end. */
 	size_t (*message_end)(const uint8_t *data, size_t len);
-	/* Something to keep it alive and, for ws, to be answered; < 0: broken. */
+	/* To keep it alive; a ws client answers.  < 0: it is broken. */
 	int (*ping)(struct conn *conn);
 	/* Something about the channel's source.  NULL: it has no place here. */
 	void (*notice)(

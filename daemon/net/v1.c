@@ -53,6 +53,7 @@ reply_error(struct conn *conn, int64_t id, enum v1_error error,
 	}
 }
 
+/* One that is leaving is no more, for the client. */
 static struct subscription *
 find(struct conn *conn, const char *channel, size_t len)
 {
@@ -63,7 +64,8 @@ find(struct conn *conn, const char *channel, size_t len)
 		const char *name =
 		    hub_consumer_channel(&subscription->consumer);
 
-		if (strlen(name) == len && memcmp(name, channel, len) == 0)
+		if (!subscription->leaving && strlen(name) == len &&
+		    memcmp(name, channel, len) == 0)
 			return subscription;
 	}
 	return NULL;
@@ -178,7 +180,7 @@ on_unsubscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	struct subscription *subscription =
 	    find(conn, command->channel, command->channel_len);
 
-	if (subscription == NULL || subscription->leaving) {
+	if (subscription == NULL) {
 		reply_error(conn, command->id, V1_ERROR_NOT_SUBSCRIBED,
 		    "unsubscribe.channel: not subscribed");
 		return;

@@ -158,7 +158,7 @@ block_get(struct derived *derived, int64_t offset, struct block **ret_block)
 	    derived, raw, view->retired + at - view->first, number, ret_block);
 }
 
-/* Moves what is in it to memory of another size. */
+/* Moves what is in it to memory of another size; no memo points there. */
 static int
 resize(struct block *block, size_t size)
 {
@@ -184,7 +184,6 @@ resize(struct block *block, size_t size)
 	views->bytes -= out->size;
 	out->data = data;
 	out->size = (uint32_t)size;
-	forget_memos(block->derived);
 	return 0;
 }
 
@@ -228,6 +227,7 @@ append(struct block *block, const struct segment *raw, uint32_t index,
 
 	if (rc < 0)
 		return rc;
+	forget_memos(derived); /* spans get longer, or move */
 	message.channel = derived->channel;
 	message.channel_len = derived->channel_len;
 	rc = encode(&views->encoder, derived->kind, &message, &encoded);
@@ -247,7 +247,6 @@ append(struct block *block, const struct segment *raw, uint32_t index,
 	views->counts.built++;
 	views->counts.bytes_built += encoded.bytes;
 	views->counts.compressed += encoded.compressed;
-	forget_memos(derived); /* they may be longer now */
 	return 0;
 }
 

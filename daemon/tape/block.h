@@ -34,6 +34,7 @@ struct views {
 /* The span at a place: who comes to the same place need not search. */
 struct memo {
 	struct cursor from, to; /* to: when all of it is taken */
+	int64_t newest; /* as it was then: more makes spans longer */
 	size_t max;
 	struct span span; /* len 0: nothing */
 };

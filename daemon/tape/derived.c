@@ -213,7 +213,7 @@ derived_span(struct tape *tape, enum view_kind view,
 
 	assert(derived);
 	memo = memo_find(derived, cursor);
-	if (memo && memo->max == max) {
+	if (memo && memo->newest == tape->raw.newest && memo->max == max) {
 		*ret_span = memo->span;
 		return 1;
 	}
@@ -232,6 +232,7 @@ derived_span(struct tape *tape, enum view_kind view,
 	*memo = (struct memo){
 		.from = *cursor,
 		.to = after(block, cursor, ret_span->len),
+		.newest = tape->raw.newest,
 		.max = max,
 		.span = *ret_span,
 	};

@@ -35,6 +35,7 @@ tape_new(
 	*tape = (struct tape){
 		.epoch = epoch,
 		.oldest = 1,
+		.held = TAPE_HOLD_NONE,
 	};
 	tape_set_limits(tape, limits);
 	view_init(&tape->raw);
@@ -113,8 +114,9 @@ retire(struct tape *tape)
 
 	while ((segment = view_first(raw))) {
 		uint64_t after = segment->place + segment->used;
+		int64_t next = segment->offset + segment->count;
 
-		if (segment->offset + segment->count > tape->oldest ||
+		if (next > tape->oldest || next > tape->held ||
 		    raw->end - after < (uint64_t)tape->limits.buffer_bytes)
 			break;
 		derived_retire(tape);
@@ -149,6 +151,13 @@ tape_append(struct tape *tape, const struct message_meta *meta,
 	offset = view_commit(raw, bytes, meta->kind, meta->time_us);
 	trim_history(tape, INT64_MIN);
 	return offset;
+}
+
+void
+tape_hold(struct tape *tape, int64_t offset)
+{
+	assert(offset >= 1);
+	tape->held = offset;
 }
 
 size_t

@@ -63,6 +63,13 @@ int64_t tape_append(struct tape *tape, const struct message_meta *meta,
 /* By how much tape_append() of len bytes may make the memory grow. */
 size_t tape_growth_bytes(const struct tape *tape, size_t len);
 
+/*
+ * Messages from that offset on stay in memory, whatever the limits say, until
+ * it is called again; TAPE_HOLD_NONE: as the limits say.
+ */
+#define TAPE_HOLD_NONE INT64_MAX
+void tape_hold(struct tape *tape, int64_t offset);
+
 /* Trims by age as well; now_us is wall clock. */
 void tape_trim(struct tape *tape, int64_t now_us);
 

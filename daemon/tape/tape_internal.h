@@ -16,6 +16,7 @@ struct tape {
 	struct tape_limits limits;
 	uint64_t epoch;
 	int64_t oldest;
+	int64_t held; /* the first that stays; TAPE_HOLD_NONE */
 	/* Where oldest lies, counted from the first segment ever. */
 	uint64_t oldest_segment;
 	struct view raw;

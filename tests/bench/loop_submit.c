@@ -125,8 +125,8 @@ submit(long threads, long count, bool tasks)
 		ended_ns = now_ns();
 	else
 		need(es_await(all_ran, ES_S(100)) == 0, "some were lost");
-	es_future_unref(all_ran);
 	bench_stop(loop, thread);
+	es_future_unref(all_ran); /* not before who settled it has ended */
 	put("per_s", (double)count * 1e9 / (ended_ns - began));
 	put("submit_ns", (submitted - began) / (double)count);
 }

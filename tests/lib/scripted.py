@@ -68,19 +68,62 @@ class Peer(scene.Raw):
     def send_close(self, code, reason=""):
         self.send_frame(scene.CLOSE, scene.close_payload(code, reason))
 
+    def read_frame(self):
+        """(opcode, payload) of the client's next frame; None: it ended."""
+        head = self.read(2)
+        if head is None:
+            return None
+        length = head[1] & 0x7f
+        if not head[0] & 0x80 or length > 126 or not head[1] & 0x80:
+            raise scene.Failure(f"an odd frame: {head}")
+        if length == 126:
+            length = int.from_bytes(self.read(2), "big")
+        key = self.read(4)
+        return head[0] & 15, scene.masked(self.read(length), key)
+
     def read_close(self):
         """The code of the client's close frame; None: it just ended."""
         while True:
-            head = self.read(2)
-            if head is None:
+            frame = self.read_frame()
+            if frame is None:
                 return None
-            length = head[1] & 0x7f
-            if length > 125 or not head[1] & 0x80:
-                raise scene.Failure(f"an odd frame: {head}")
-            key = self.read(4)
-            payload = scene.masked(self.read(length), key)
-            if head[0] & 15 == scene.CLOSE:
-                return scene.closed_by(payload).code
+            if frame[0] == scene.CLOSE:
+                return scene.closed_by(frame[1]).code
+
+    # earshot.v1, from its other end
+
+    def upgrade_v1(self):
+        """The request has to be one for earshot.v1; 101."""
+        request = self.read_request()
+        wanted = "/ws", "earshot.v1"
+        got = request.path, request.headers.get("sec-websocket-protocol")
+        if got != wanted:
+            raise scene.Failure(f"asked for {got}, expected {wanted}")
+        self.upgrade(request, Sec_WebSocket_Protocol="earshot.v1")
+
+    def read_object(self):
+        """The client's next command; None: it closed or ended."""
+        frame = self.read_frame()
+        if frame is None or frame[0] == scene.CLOSE:
+            return None
+        return json.loads(frame[1])
+
+    def send_object(self, **members):
+        self.send_text(json.dumps(members))
+
+    def read_subscribe(self):
+        """(id, channel, from or None) of the command, which has to be one."""
+        command = self.read_object()
+        what = command["subscribe"]
+        return command["id"], what["channel"], what.get("from")
+
+    def send_ok(self, number, channel, position, recovered=True):
+        self.send_object(id=number, ok={
+            "channel": channel, "position": position, "recovered": recovered})
+
+    def send_message(self, channel, offset, text):
+        self.send_object(channel=channel, offset=offset,
+                         time=1790000000.123, text=text)
 
 
 class Server:

@@ -168,6 +168,12 @@ def scene_unix_socket():
         scene.check("Address already in use" in other.log(), "and why")
         scene.check(os.path.exists(path), "the first one's socket stays")
     scene.check(not os.path.exists(path), "it is gone with the daemon")
+    with open(path, "w", encoding="ascii") as file:
+        file.write("somebody's\n")
+    other = scene.Daemon(conf, ready=False)
+    scene.equal(other.wait(), 2, "where a file is: exit code")
+    with open(path, encoding="ascii") as file:
+        scene.equal(file.read(), "somebody's\n", "which stays")
 
 
 def scene_several_listeners():

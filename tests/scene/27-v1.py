@@ -37,7 +37,7 @@ def scene_faulty_commands():
         for text, code, word in (
                 ("", "bad_json", ""), ("{", "bad_json", ""),
                 ("[]", "bad_command", ""), ('"x"', "bad_command", ""),
-                ('{"id":1}', "bad_command", "command"),
+                ('{"id":1}', "bad_command", "publish"),
                 ('{"ping":{}}', "bad_id", "id"),
                 ('{"id":"1","ping":{}}', "bad_id", "id"),
                 ('{"id":-1,"ping":{}}', "bad_id", "id"),
@@ -74,7 +74,8 @@ def scene_faulty_commands():
 
 
 def scene_violations_close():
-    with scene.Daemon("[limits]\nviolations_max = 5\n") as daemon:
+    with scene.Daemon("[limits]\nviolations_max = 5\n"
+                      "close_timeout = 200ms\n") as daemon:
         client = connect(daemon)
         for _ in range(4):
             ask(client, "nonsense")
@@ -173,13 +174,63 @@ def scene_between_fragments():
         print("    6 x 20 MB in order, replies and pongs between")
 
 
+def inside_a_message(daemon):
+    """A subscriber of `long` whose socket is full in the middle of one."""
+    client = connect(daemon, receive_bytes=65536)
+    ask(client, {"id": 1, "subscribe": {"channel": "long"}})
+    daemon.publish("long", "0123456789" * (LONG // 10))
+    client.send_text('{"id":2,"ping":{}}')
+    daemon.wait_metric("v1_commands_total", 2)
+    return client
+
+
+def scene_back_before_it_has_left():
+    """unsubscribe and subscribe again inside a message: the first still ends
+    with it, the second is another subscription."""
+    conf = "[limits]\nmessage_bytes_max = 16M\nbody_bytes_max = 16M\n" \
+        "[channel *]\nbuffer_bytes = 64M\n"
+    with scene.Daemon(conf) as daemon:
+        client = inside_a_message(daemon)
+        for command in ({"id": 3, "unsubscribe": {"channel": "long"}},
+                        {"id": 4, "unsubscribe": {"channel": "long"}},
+                        {"id": 5, "subscribe": {"channel": "long"}}):
+            client.send_text(json.dumps(command))
+        daemon.wait_metric("v1_commands_total", 5)
+        daemon.publish("long", "after")
+        told = [json.loads(client.read_text()) for _ in range(6)]
+        scene.equal([t.get("id") or len(t["text"]) for t in told],
+                    [LONG, 2, 3, 4, 5, 5], "in this order")
+        scene.equal(told[3]["error"]["code"], "not_subscribed", "only once")
+        scene.check(told[4]["ok"]["recovered"], "subscribed")
+        scene.equal(daemon.metric("channel_consumers", channel="long"), 1,
+                    "consumers that are left")
+
+
+def scene_a_reply_behind_what_will_not_end():
+    """A message is overtaken while it is written and a reply waits behind it:
+    the close is waited with, not spun with."""
+    conf = "[limits]\nmessage_bytes_max = 16M\nbody_bytes_max = 16M\n" \
+        "close_timeout = 1s\n" \
+        "[channel *]\nhistory_messages = 0\nbuffer_bytes = 64K\n"
+    with scene.Daemon(conf) as daemon:
+        client = inside_a_message(daemon)
+        for _ in range(3):
+            daemon.publish("long", "x" * LONG)
+        before = daemon.metric("loop_iterations_total")
+        scene.wait_until(lambda: client.read(65536) and
+                         daemon.metric("overruns_total") == 1, "overtaken")
+        daemon.wait_metric("timeouts_close_total", 1)
+        turns = daemon.metric("loop_iterations_total") - before
+        scene.check(turns < 10000, f"{turns:.0f} iterations until it was cut")
+
+
 def deflated(data):
     squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
     return (squeeze.compress(data) + squeeze.flush(zlib.Z_SYNC_FLUSH))[:-4]
 
 
 def scene_compression():
-    with scene.Daemon() as daemon:
+    with scene.Daemon("[limits]\nclose_timeout = 200ms\n") as daemon:
         for offer, accepted in (
                 (DEFLATE, True), (DEFLATE + "; client_max_window_bits", True),
                 (DEFLATE + "; server_max_window_bits=9", False),

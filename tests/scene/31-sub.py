@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # sanitizer: yes
-"""earshot sub: what is published comes out, once, whatever happens between."""
+"""earshot sub: what is published comes out, and how it ends."""
 import json
 import os
 import pathlib
@@ -13,56 +13,32 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
 import scripted
+from listener import Sub, sub
 
 EPOCH = "0123456789abcdef"
-OTHER = "fedcba9876543210"
-
-
-class Sub:
-    """earshot sub as a process; stdout and stderr are pipes."""
-
-    def __init__(self, url, *arguments, **options):
-        options.setdefault("stdout", subprocess.PIPE)
-        self.process = subprocess.Popen(
-            [scene.EARSHOT, "sub", "--url", url, *map(str, arguments)],
-            stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, **options)
-
-    def line(self):
-        """One line of stdout, as soon as it is there."""
-        return self.process.stdout.readline()
-
-    def end(self, code=0, seconds=scene.DEADLINE_S):
-        """What is left of stdout and stderr; the exit code has to be that."""
-        try:
-            out, said = self.process.communicate(
-                timeout=seconds * scene.SLOWNESS)
-        except subprocess.TimeoutExpired as late:
-            self.process.kill()
-            raise scene.Failure("sub does not end") from late
-        if self.process.returncode != code:
-            raise scene.Failure(f"exit code {self.process.returncode}, "
-                                f"expected {code}: {scene.short(said)}")
-        return out, said.decode(errors="replace")
-
-
-def sub(url, *arguments, code=0):
-    return Sub(url, *arguments).end(code)
 
 
 def scene_a_message_is_a_line():
     with scene.Daemon() as daemon:
         for body, kind in ((b"one", "text/plain"), (b"", "text/plain"),
                            (b"\xff\x00", "application/octet-stream"),
-                           (b'{"a": 1}', "application/json")):
+                           (b'{"a":\r\n1.10}', "application/json")):
             daemon.publish("a", body, kind)
         out, said = sub(daemon.url, "a", "--from", "oldest", "-n", "4")
-        scene.equal(out, b'one\n\n\xff\x00\n{"a": 1}\n', "payload and newline")
+        scene.equal(out, b'one\n\n\xff\x00\n{"a":\r\n1.10}\n',
+                    "payload and newline")
         scene.equal(said, "", "nothing on stderr, which is no terminal")
         out, _ = sub(daemon.url, "--json", "a", "--from", "-3", "--count", 3)
-        scene.equal([json.loads(line) for line in out.splitlines()], [
-            {"channel": "a", "offset": 2, "text": ""},
-            {"channel": "a", "offset": 3, "base64": "/wA="},
-            {"channel": "a", "offset": 4, "text": '{"a": 1}'}], "--json")
+        lines = out.splitlines()
+        scene.check(lines[2].endswith(b',"data":{"a":  1.10}}'),
+                    "--json: an object a line, digits as they were")
+        times = [json.loads(line).pop("time") for line in lines]
+        scene.check(all(abs(t - time.time()) < 60 for t in times), "times")
+        scene.equal([{**json.loads(line), "time": 0} for line in lines], [
+            {"channel": "a", "offset": 2, "time": 0, "text": ""},
+            {"channel": "a", "offset": 3, "time": 0, "base64": "/wA="},
+            {"channel": "a", "offset": 4, "time": 0, "data": {"a": 1.1}}],
+            "--json")
         position = daemon.ws("a").position
         daemon.publish("a", "five")
         out, _ = sub(daemon.url, "a", "--from", position, "-n", "1")
@@ -71,12 +47,14 @@ def scene_a_message_is_a_line():
 
 def scene_lines_come_at_once():
     with scene.Daemon() as daemon:
-        listener = Sub(daemon.url, "a", "b")
-        daemon.wait_metric('connections{state="websocket"}', 2)
+        listener = Sub(daemon.url, "a", "b", "a")
+        daemon.wait_metric("v1_commands_total", 2)
         for i in range(3):
             daemon.publish("ab"[i % 2], f"line {i}")
             scene.equal(listener.line(), b"line %d\n" % i,
                         "through a pipe, live")
+        scene.equal(daemon.metric('connections{state="websocket"}'), 1,
+                    "one connection for both")
         listener.process.terminate()
         scene.equal(listener.end(), (b"", ""), "SIGTERM: nothing more, 0")
 
@@ -95,12 +73,18 @@ def scene_a_count_is_exact():
             "its connections are gone")
 
 
+def say_hello(peer):
+    """Subscribed, and a first message."""
+    peer.upgrade_v1()
+    peer.send_ok(*peer.read_subscribe()[:2], f"{EPOCH}:0")
+    peer.send_message("a", 1, "hello")
+
+
 def scene_a_signal_says_goodbye():
     closes = []
 
     def script(peer):
-        peer.upgrade(peer.read_request())
-        peer.send_text("hello")
+        say_hello(peer)
         code = peer.read_close()
         closes.append(code)
         peer.send_close(code)
@@ -116,8 +100,7 @@ def scene_a_signal_says_goodbye():
 
 def scene_a_peer_that_does_not_close():
     def script(peer):
-        peer.upgrade(peer.read_request())
-        peer.send_text("hello")
+        say_hello(peer)
         peer.read_all()
 
     with scripted.Server(script) as server:
@@ -136,198 +119,107 @@ def scene_a_peer_that_does_not_close():
         scene.check(True, "one signal waits two seconds at most")
 
 
-def scene_nothing_is_lost_by_lost_connections():
-    total = 200
-
-    def start(step):
-        """A server that sends on from where it is asked to, and breaks off."""
-        asked = []
-
-        def script(peer):
-            request = peer.read_request()
-            asked.append(request.path)
-            offset = 0
-            if "from=" in request.path:
-                offset = int(request.path.rpartition(":")[2])
-            peer.upgrade(request, Earshot_Position=f"{EPOCH}:{offset}",
-                         Earshot_Recovered="true")
-            wire = b"".join(
-                scene.frame(scene.TEXT, b"%d" % (i + 1), mask=False)
-                for i in range(offset, total))
-            if peer.number < 4:
-                peer.send(wire[:step * (peer.number + 1)])
-            else:
-                peer.send(wire)
-                peer.read_close()
-
-        return asked, scripted.Server(script)
-
-    runs = []
-    for step in 1, 7, 50, 97:  # frames have 3 to 5 bytes
-        asked, server = start(step)
-        runs.append((asked, server, Sub(server.url, "a", "-n", total)))
-    for asked, server, listener in runs:
-        out, said = listener.end(seconds=3 * scene.DEADLINE_S)
-        server.close()
-        scene.equal(out, "".join(f"{i + 1}\n" for i in range(total)).encode(),
-                    f"{total} messages, {server.count} connections")
-        scene.equal(said, "", "nothing to say")
-        scene.equal(asked[0], "/ws/a", "the first is live")
-        scene.check(all(f"from={EPOCH}:" in p for p in asked[1:]),
-                    "the others ask for a position")
-
-
-def scene_a_gap_is_told():
-    asked = []
-
-    def script(peer):
-        request = peer.read_request()
-        asked.append(request.path)
-        if peer.number == 0:
-            peer.upgrade(request, Earshot_Position=f"{EPOCH}:4")
-            peer.send_text("five")
-            peer.send_close(4009, f"gap {EPOCH}:6-90")
-            peer.read_close()
-        elif peer.number == 1:  # not even from there
-            peer.upgrade(request, Earshot_Position=f"{OTHER}:7",
-                         Earshot_Recovered="false")
-            peer.send_close(4009, "gap: not recovered")
-            peer.read_close()
-        else:
-            peer.upgrade(request, Earshot_Position=f"{OTHER}:7",
-                         Earshot_Recovered="true")
-            peer.send_text("eight")
-            peer.read_close()
-
-    with scripted.Server(script) as server:
-        out, said = sub(server.url, "a", "--json", "-n", 2)
-    scene.equal([json.loads(line)["offset"] for line in out.splitlines()],
-                [5, 8], "offsets around the gaps")
-    scene.equal(said, "earshot: a: messages 6 to 90 are gone\n"
-                "earshot: a: some messages are gone; goes on after "
-                f"{OTHER}:7\n", "both gaps")
-    scene.equal(asked, ["/ws/a", f"/ws/a?from={EPOCH}:90",
-                        f"/ws/a?from={OTHER}:7"], "what it asked for")
-
-
-def scene_a_server_says_when_to_come_back():
-    times = []
-
-    def script(peer):
-        times.append(time.monotonic())
-        peer.upgrade(peer.read_request())
-        if peer.number == 0:
-            peer.send_close(1001, "shutdown retry_after_ms=700")
-            peer.read_close()
-        else:
-            peer.send_text("again")
-            peer.read_close()
-
-    with scripted.Server(script) as server:
-        scene.equal(sub(server.url, "a", "-n", 1)[0], b"again\n", "it came")
-    scene.check(times[1] - times[0] >= 0.7, "not before the time")
-
-
 def scene_a_refusal_is_final():
+    advice = "; without earshot.v1: --raw, one channel at a time"
+
     def expect(reply, code, said):
         def script(peer):
-            request = peer.read_request()
             if peer.number == 0:
+                peer.read_request()
                 peer.send(reply)
             else:
-                peer.upgrade(request)
-                peer.send_text("yes")
+                say_hello(peer)
                 peer.read_close()
 
         with scripted.Server(script) as server:
+            if said:
+                said = f"earshot: {server.url}: {said}\n"
             out, err = sub(server.url, "a", "-n", 1, code=code)
-            scene.equal((out, err), (b"" if code else b"yes\n", said),
-                        said or "tried again")
+            scene.equal((out, err), (b"" if code else b"hello\n", said),
+                        said.strip() or "tried again")
 
     expect(scripted.answer(403, {"error": {
-        "code": "not_allowed", "message": "subscribing is not allowed"}}),
-        1, "earshot: a: not_allowed: subscribing is not allowed\n")
+        "code": "origin", "message": "no"}}), 1, "origin: no")
+    expect(scripted.answer(400, {"error": {
+        "code": "bad_subprotocol", "message": "expected none"}}), 1,
+        f"bad_subprotocol: expected none{advice}")
     expect(scripted.answer(404, b"<html>", "Not Found"), 1,
-           "earshot: a: the answer was HTTP 404 Not Found, expected 101\n")
+           f"the answer was HTTP 404 Not Found, expected 101{advice}")
     expect(scripted.answer(302, b"", "Found", "Location: /\r\n"), 1,
-           "earshot: a: the answer was HTTP 302 Found, expected 101\n")
+           "the answer was HTTP 302 Found, expected 101")
     for status in 408, 429, 500, 503:
         expect(scripted.answer(status), 0, "")
+
+
+def scene_a_server_without_earshot_v1():
+    def script(peer):
+        peer.upgrade(peer.read_request())
+        peer.read_all()
+
+    with scripted.Server(script) as server:
+        scene.equal(sub(server.url, "a", code=1)[1],
+                    f"earshot: {server.url}: the peer does not speak the "
+                    "subprotocol; without earshot.v1: --raw, one channel at "
+                    "a time\n", "101 without the subprotocol")
 
 
 def scene_close_codes():
     def expect(code, reason, said):
         def script(peer):
-            peer.upgrade(peer.read_request())
+            say_hello(peer)
             peer.send_close(code, reason)
             peer.read_close()
 
         with scripted.Server(script) as server:
-            scene.equal(sub(server.url, "a", code=1)[1], said, said.strip())
+            scene.equal(sub(server.url, "a", code=1)[1],
+                        f"earshot: {server.url}: {said}\n", said)
 
-    expect(1008, "no\x1bno", "earshot: a: closed with 1008: no?no\n")
-    expect(4401, "", "earshot: a: closed with 4401\n")
+    expect(1008, "no\x1bno", "closed with 1008: no?no")
+    expect(4401, "", "closed with 4401")
 
     def script(peer):
-        peer.upgrade(peer.read_request())
+        say_hello(peer)
         peer.send_frame(scene.TEXT, b"\xff")
         peer.read_close()
 
     with scripted.Server(script) as server:
         scene.equal(sub(server.url, "a", code=1)[1],
-                    "earshot: a: closed with 1007: text is not UTF-8\n",
-                    "text that is none")
+                    f"earshot: {server.url}: closed with 1007: text is not "
+                    "UTF-8\n", "text that is none")
 
 
 def scene_the_daemon_refuses():
     with scene.Daemon("[auth]\nanonymous = publish\n") as daemon:
         scene.equal(sub(daemon.url, "a", code=1)[1],
-                    "earshot: a: not_allowed: subscribing is not allowed\n",
-                    "no right to subscribe")
+                    "earshot: a: not_allowed: subscribe.channel: not allowed"
+                    "\n", "no right to subscribe")
+    conf = "[limits]\nsubscriptions_max = 2\n"
+    with scene.Daemon(conf) as daemon:
+        scene.equal(sub(daemon.url, "a", "b", "c", code=1)[1],
+                    "earshot: c: too_many_subscriptions: subscribe: "
+                    "subscriptions_max is reached\n", "one channel too many")
 
 
 def scene_attempts_have_an_end():
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"ws://127.0.0.1:{probe.getsockname()[1]}"
     scene.equal(sub(url, "a", "--retries", 0, code=1)[1],
-                f"earshot: a: {url}: Connection refused\n", "none but one")
+                f"earshot: {url}: Connection refused\n", "none but one")
     said = sub(url, "a", "--retries", 2, "-v", code=1)[1]
     scene.equal(said.count("again in"), 2, "two more")
-
-
-def scene_a_daemon_that_comes_back():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
-    url = f"ws://localhost:{port}"  # which may be ::1 first
-    with scene.Daemon(conf) as daemon:
-        listener = Sub(url, "a", "-v")
-        daemon.wait_metric('connections{state="websocket"}', 1)
-        daemon.publish("a", "before")
-        scene.equal(listener.line(), b"before\n", "before")
-    with scene.Daemon(conf) as daemon:
-        daemon.publish("a", "between")
-        scene.equal(listener.line(), b"between\n", "of the new epoch")
-        daemon.wait_metric('connections{state="websocket"}', 1,
-                           2 * scene.DEADLINE_S)
-        daemon.publish("a", "after")
-        scene.equal(listener.line(), b"after\n", "after")
-        listener.process.terminate()
-        said = listener.end()[1]
-    scene.check("a: some messages are gone; goes on after " in said,
-                "another epoch is told")
 
 
 def scene_the_reader_may_leave():
     with scene.Daemon() as daemon:
         daemon.publish("a", "x\n" * 100, arguments="?split=lines")
-        done = scene.run(
-            ["bash", "-c", f"set -o pipefail; {scene.EARSHOT} --url "
-             f"{daemon.url} sub a --from oldest | head -n 1"])
-        scene.equal((done.returncode, done.stdout, done.stderr),
-                    (0, "x\n", ""), "| head -n 1")
+        for options in "", "--json", "--raw":
+            done = scene.run(
+                ["bash", "-c", f"set -o pipefail; {scene.EARSHOT} --url "
+                 f"{daemon.url} sub a --from oldest {options} | head -n 1"])
+            scene.equal((done.returncode, done.stdout.count("\n"),
+                         done.stderr), (0, 1, ""), f"{options} | head -n 1")
         listener = Sub(daemon.url, "quiet")
-        daemon.wait_metric('connections{state="websocket"}', 1)
+        daemon.wait_metric("v1_commands_total", 1)
         listener.process.stdout.close()
         scene.equal(listener.process.wait(scene.DEADLINE_S * scene.SLOWNESS),
                     0, "noticed although nothing is published")
@@ -346,7 +238,7 @@ def scene_a_slow_reader_loses_nothing():
         "buffer_bytes = 64M\n"
     with scene.Daemon(conf) as daemon:
         listener = Sub(daemon.url, "a", "-n", count)
-        daemon.wait_metric('connections{state="websocket"}', 1)
+        daemon.wait_metric("v1_commands_total", 1)
         for _ in range(count // 1000):
             daemon.publish("a", (line + b"\n") * 1000,
                            arguments="?split=lines")
@@ -377,14 +269,23 @@ def scene_files_and_null():
 
 
 def scene_many_channels():
-    names = [f"c{i}" for i in range(100)]
-    with scene.Daemon() as daemon:
-        for name in names:
+    names = [f"c{i}" for i in range(1000)]
+    conf = "[limits]\nsubscriptions_max = 1000\nout_bytes_max = 8K\n"
+    with scene.Daemon(conf) as daemon:
+        for name in names[::10]:
             daemon.publish(name, name)
         out, _ = sub(daemon.url, *names, "--from", "oldest", "--json",
-                     "-n", len(names))
+                     "-n", len(names[::10]))
         got = sorted(json.loads(line)["channel"] for line in out.splitlines())
-        scene.equal(got, sorted(names), "a message of each")
+        scene.equal(got, sorted(names[::10]), "a message of each")
+        listener = Sub(daemon.url, *names)
+        daemon.wait_metric("v1_commands_total", 2000)
+        for name in names[::-10]:
+            daemon.publish(name, name)
+        got = sorted(listener.line().decode().strip() for _ in names[::-10])
+        scene.equal(got, sorted(names[::-10]), "and live")
+        listener.process.terminate()
+        listener.end()
 
 
 scene.play(globals())

@@ -16,9 +16,18 @@ def scene_help_and_version():
     scene.check(earshot("--help").stdout.startswith("earshot COMMAND "),
                 "--help")
     scene.check("--whole" in earshot("pub", "--help").stdout, "pub --help")
-    scene.check("--from" in earshot("-h", "sub").stdout, "-h sub")
+    scene.check("--state FILE" in earshot("-h", "sub").stdout, "-h sub")
     scene.check(earshot("--version").stdout.startswith("earshot 0."),
                 "--version")
+    completed = scene.run(["bash", "-c", f"""
+        earshot() {{ {scene.EARSHOT} "$@"; }}
+        . {scene.TOP}/daemon/ctl/earshot.bash
+        COMP_WORDS=(earshot sub a --)
+        COMP_CWORD=3
+        _earshot earshot
+        echo "${{COMPREPLY[@]}}\""""], code=0).stdout.split()
+    scene.check({"--json", "--raw", "--state", "--url"} <= set(completed) and
+                "--whole" not in completed, "completion knows sub's options")
     with open("/dev/full", "w", encoding="ascii") as full:
         done = scene.subprocess.run([scene.EARSHOT, "--help"], stdout=full,
                                     check=False)
@@ -52,6 +61,10 @@ def scene_what_makes_no_sense():
             "a", "--from", "yesterday")
     refused("a position is of one channel", "sub", "a", "b", "--from",
             "0123456789abcdef:1")
+    refused("sub --raw: one channel, not also 'b'", "sub", "a", "b", "--raw")
+    refused("--raw is not for 'pub'", "pub", "a", "--raw")
+    refused("--state is not for 'pub'", "pub", "a", "--state", "x")
+    refused("--state: expected a file's name", "sub", "a", "--state", "")
     refused("URL 'gopher://x': expected ws://", "pub", "a", "--url",
             "gopher://x")
     refused("--frum", "sub", "a", "--frum", "oldest")

@@ -15,7 +15,7 @@ import crowd
 import scene
 
 CONSUMERS, STUCK = 1000 // scene.SLOWNESS, 20
-TIMEOUT_S = 2
+TIMEOUT_S = 4
 MARGIN_S = 1  # for the cut itself
 CONF = f"""
 [channel **]

@@ -76,6 +76,24 @@ def scene_a_body_goes_on_while_it_drains():
         ends(daemon, 0, began)
 
 
+def scene_an_answer_is_half_written():
+    """History is let through to its end, as a consumer is."""
+    size = 1000 * 1000
+    with scene.Daemon("[channel *]\nhistory_bytes = 64M\n") as daemon:
+        for _ in range(20):
+            daemon.publish("ticks", "x" * size)
+        raw = scene.Raw(daemon.port, receive_bytes=65536)
+        raw.send(b"GET /channels/ticks/messages HTTP/1.1\r\nHost: x\r\n\r\n")
+        daemon.wait_metric('connections{state="request"}', 2)
+        began = time.monotonic()
+        daemon.signal()
+        daemon.wait_log("draining")
+        body = raw.read_all()
+        scene.check(len(body) > 20 * size and body.endswith(b"\r\n0\r\n\r\n"),
+                    f"{len(body)} bytes of history, whole")
+        ends(daemon, 0, began, over_s=5)
+
+
 def scene_a_message_of_a_consumer_is_half_sent():
     with scene.Daemon() as daemon:
         fragment, header = daemon.ws("ticks"), daemon.ws("ticks")

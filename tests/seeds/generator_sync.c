@@ -187,32 +187,37 @@ failure_is_told(es_loop *loop)
 	ES_SCOPED_RX *rx = open_gen(loop, gen_that_fails, NULL);
 	es_value v;
 	int64_t i;
+	int r;
 
 	(void)must(es_next(rx, ES_FOREVER, &v), "first");
 	i = v.i;
-	say("failing after one: %lld, then %s: %s", (long long)i,
-	    strerror(-es_next(rx, ES_FOREVER, &v)), es_rx_error(rx));
+	r = es_next(rx, ES_FOREVER, &v);
+	say("failing after one: %lld, then %s: %s", (long long)i, strerror(-r),
+	    es_rx_error(rx));
 }
 
+/* Late: not before it is told. */
 static int
 gen_seven_late(es_tx *tx, void *arg)
 {
-	int r = es_sleep(SECOND);
+	int r = es_await(arg, ES_FOREVER);
 
-	(void)arg;
 	return r < 0 ? r : es_send(tx, ES_INT(7), 1, ES_FOREVER);
 }
 
 static void
 time_out(es_loop *loop)
 {
-	ES_SCOPED_RX *rx = open_gen(loop, gen_seven_late, NULL);
+	es_future *late = es_future_new(loop);
+	ES_SCOPED_RX *rx = open_gen(loop, gen_seven_late, late);
 	es_value v;
 
-	if (es_next(rx, ES_MS(1), &v) == -ETIMEDOUT)
+	if (es_next(rx, ITEM_TIME, &v) == -ETIMEDOUT)
 		say("Timeout occurred");
+	(void)must(es_future_set_result(late, ES_NOTHING), "late");
 	(void)must(es_next(rx, ES_FOREVER, &v), "late");
 	say("and what came later is not lost: %lld", (long long)v.i);
+	es_future_unref(late); /* the generator has done with it */
 }
 
 int

@@ -476,7 +476,7 @@ task_ping(void *arg, es_value *ret)
 }
 
 static void
-two_loops_tasks_await_each_others(void **state)
+D6_two_loops_tasks_await_each_others(void **state)
 {
 	es_loop *a = rig_loop(), *b = rig_loop();
 	es_loop_thread *thread_a = NULL, *thread_b = NULL;
@@ -524,7 +524,7 @@ main(void)
 		IN_LOOP(a_task_may_await_another_loops_task),
 		IN_LOOP(X4_a_task_is_released_when_the_other_loop_closes),
 		IN_LOOP(a_task_may_await_any_of_many),
-		IN_LOOP(two_loops_tasks_await_each_others),
+		IN_LOOP(D6_two_loops_tasks_await_each_others),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

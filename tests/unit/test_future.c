@@ -6,7 +6,7 @@
 #include "tests/unit/loop_rig.h"
 
 static void
-F1_F2_F5_the_first_set_wins(void **state)
+F1_F2_the_first_set_wins(void **state)
 {
 	es_future *f = es_future_new(NULL);
 	es_value value;
@@ -30,7 +30,7 @@ F1_F2_F5_the_first_set_wins(void **state)
 }
 
 static void
-F1_a_failure_carries_code_and_message(void **state)
+F1_F5_a_failure_carries_code_and_message(void **state)
 {
 	es_future *f = es_future_new(NULL);
 	es_value value;
@@ -416,8 +416,8 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(F1_F2_F5_the_first_set_wins),
-		cmocka_unit_test(F1_a_failure_carries_code_and_message),
+		cmocka_unit_test(F1_F2_the_first_set_wins),
+		cmocka_unit_test(F1_F5_a_failure_carries_code_and_message),
 		cmocka_unit_test(
 		    F1_F8_a_cancel_without_producer_settles_at_once),
 		cmocka_unit_test(F3_callbacks_are_queued_in_order_never_inline),

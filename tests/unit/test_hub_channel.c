@@ -279,6 +279,9 @@ the_table_closes_up(void **state)
 		assert_true(left - (int)hub_channel_count(f->hub) <=
 			    2 * (int)HUB_TICK_CHANNELS_MAX);
 		left = (int)hub_channel_count(f->hub);
+		/* Twelve ticks a round: seen, idle for ten, gone. */
+		if (round == 20)
+			assert_int_equal(left, 1000);
 	}
 	assert_int_equal(left, 1000);
 	assert_int_equal(hub_counts(f->hub)->channels_expired, 2000);
@@ -294,6 +297,37 @@ the_table_closes_up(void **state)
 	assert_int_equal(hub_memory_bytes(f->hub), 0);
 	for (uint32_t i = 0; i < f->hub->table_size; i++)
 		assert_int_equal(f->hub->table[i], 0);
+}
+
+/* A small table, where what is behind the end goes on at the start. */
+static void
+every_channel_left_is_found(void **state)
+{
+	struct fixture *f = *state;
+	struct hub_channel_stats stats;
+	char name[32];
+
+	f->channel.history_messages = 0;
+	f->channel.idle_expiry_us = 1;
+	for (int i = 0; i < 20000; i++) {
+		/* Out of 997, sixteen or so are there at a time. */
+		name_of(name, i * 7919 % 997);
+		(void)publish(f, name);
+		if (i % 8 == 0)
+			pass(f, 1);
+		assert_in_range(hub_channel_count(f->hub), 1, 32);
+		for (uint32_t j = 0; j < f->hub->channel_count; j++) {
+			struct channel *channel = f->hub->channels[j];
+
+			assert_int_equal(
+			    hub_find(f->hub, channel->name, channel->name_len,
+				f->now_us, &stats),
+			    0);
+			assert_ptr_equal(stats.name, channel->name);
+		}
+	}
+	assert_int_equal(f->hub->table_size, 64);
+	assert_true(hub_counts(f->hub)->channels_expired > 10000);
 }
 
 /* Making room for a publish looks at channels too; none goes under it. */
@@ -342,6 +376,7 @@ main(void)
 		TEST(a_clock_that_is_set_keeps_no_channel_for_ever),
 		TEST(a_position_of_a_channel_that_vanished_is_not_recovered),
 		TEST(the_table_closes_up),
+		TEST(every_channel_left_is_found),
 		TEST(a_publish_that_needs_room_takes_no_channel_away),
 		TEST(numbers_in_use_are_free_again),
 	};

@@ -93,6 +93,47 @@ a_cut_flush_goes_on_with_those_not_yet_visited(void **state)
 	}
 }
 
+/*
+ * One burst is more than the tape keeps, and less than a visit gives: who keeps
+ * up gets all of it, also in a pass that is cut; who is behind does not hold it.
+ */
+static void
+a_burst_does_not_overtake_who_keeps_up(void **state)
+{
+	struct peers *f = *state;
+	uint64_t kept;
+
+	f->channels[0].buffer_bytes = 16 * KIB;
+	f->channels[0].history_messages = 0;
+	f->conf.limits.flushes_per_iteration_max = 2;
+	for (int i = 0; i < 5; i++)
+		peers_listen(f, &f->peers[i], 0);
+	f->peers[4].stalled = true;
+	for (int burst = 0; burst < 10; burst++) {
+		for (int i = 0; i < 200; i++) {
+			peers_publish(f, 0, 1000);
+			if (i == 150)
+				(void)peers_flush(f);
+		}
+		while (peers_flush(f))
+			;
+		for (int i = 0; i < 4; i++)
+			assert_int_equal(
+			    f->peers[i].expected, f->of[0].newest + 1);
+		assert_int_equal(hub_counts(f->hub)->overruns, 0);
+	}
+	/* What is held is let go behind the pass. */
+	kept = hub_memory_bytes(f->hub);
+	hub_tick(f->hub, f->now_us);
+	assert_true(hub_memory_bytes(f->hub) < kept);
+	assert_in_range(hub_memory_bytes(f->hub), 0, 600 * KIB);
+	f->peers[4].stalled = false;
+	peers_writable(f, &f->peers[4]);
+	while (peers_flush(f))
+		;
+	assert_int_equal(hub_counts(f->hub)->overruns, 1);
+}
+
 /* Every flush serves the busy channel's consumers and those far behind. */
 static void
 neither_line_starves_the_other(void **state)
@@ -209,6 +250,7 @@ a_huge_backlog_gets_a_few_spans_a_visit(void **state)
 		assert_int_equal(f->peers[1].expected, f->of[0].newest + 1);
 		f->peers[0].writes = 0;
 	}
+	assert_int_equal(hub_counts(f->hub)->spans_cut, 10); /* one a visit */
 	while (peers_flush(f))
 		;
 	assert_int_equal(f->peers[0].expected, f->of[0].newest + 1);
@@ -271,6 +313,7 @@ main(void)
 		TEST(one_flush_writes_once_to_each_consumer),
 		TEST(a_full_socket_is_left_alone_until_it_is_writable),
 		TEST(a_cut_flush_goes_on_with_those_not_yet_visited),
+		TEST(a_burst_does_not_overtake_who_keeps_up),
 		TEST(neither_line_starves_the_other),
 		TEST(each_line_gets_half_and_what_the_other_leaves),
 		TEST(a_crowd_that_has_left_leaves_no_memory),

@@ -163,34 +163,99 @@ building_for_the_late_delays_nobody_else(void **state)
 
 	f->conf.limits.view_build_bytes_per_iteration_max = 64 * KIB;
 	f->conf.limits.flushes_per_iteration_max = 60;
-	f->conf.limits.views_bytes_max = 512 * KIB;
-	for (int i = 0; i < 20; i++)
-		peers_publish(f, 1, 40 * 1024);
-	for (int i = 0; i < 60; i++) {
+	f->conf.limits.views_bytes_max = 2048 * KIB;
+	for (int i = 0; i < 12; i++)
+		peers_publish(f, 1, 150 * 1024);
+	for (int i = 0; i < 40; i++) {
 		const struct from from = {
 			.kind = FROM_LAST,
-			.count = 1 + i % 20,
+			.count = 1 + i % 12,
 		};
 
 		connect_as(f, i, 1 + (enum view_kind)i % 4, 1, &from);
 	}
 	for (int i = 100; i < 110; i++)
 		listen_as(f, i, (enum view_kind)(i % VIEW_KINDS), 0);
-	for (; lag_of(f, 0, 60) > 0; flushes++) {
-		int raw = 200 + flushes % 8;
+	for (; lag_of(f, 0, 40) > 0; flushes++) {
+		int raw = 200 + flushes % 16;
 
 		peers_publish(f, 0, 500);
+		f->hub->pending_first = flushes % 2 == 0;
 		(void)peers_flush(f);
 		assert_int_equal(lag_of(f, 100, 10), 0);
-		if (flushes > 8) /* 800 KB, in visits of 256 KiB */
-			assert_int_equal(f->peers[raw].expected, 21);
+		if (flushes > 16) /* 1.8 MB, in visits of 256 KiB */
+			assert_int_equal(f->peers[raw].expected, 13);
 		peers_disconnect(f, &f->peers[raw]);
 		connect_as(f, raw, VIEW_RAW, 1, &oldest);
 		assert_in_range(flushes, 0, 5000);
 	}
-	assert_true(flushes > 100);
-	for (int i = 0; i < 60; i++)
-		assert_int_equal(f->peers[i].expected, 21);
+	assert_true(flushes > 30);
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(f->peers[i].expected, 13);
+}
+
+/*
+ * The live alone would take all that may be built, and more; those who wait
+ * get half of it.  Together they get no more than there is.
+ */
+static void
+late_beside_live(struct peers *f, bool pending_first)
+{
+	const struct hub_counts *counts = hub_counts(f->hub);
+	uint64_t before = 0;
+
+	f->conf.limits.view_build_bytes_per_iteration_max = 64 * KIB;
+	for (int i = 0; i < 600; i++)
+		peers_publish(f, 1, 1000);
+	connect_as(f, 0, VIEW_SSE, 1, &oldest);
+	for (int i = 0; f->peers[0].expected <= 600; i++) {
+		/* New ones, as those who could not be served are late too. */
+		peers_disconnect(f, &f->peers[1 + i % 2]);
+		listen_as(f, 1 + i % 2, VIEW_V1, 2 + i % 2);
+		for (int j = 0; j < 100; j++)
+			peers_publish(f, 2 + i % 2, 1000);
+		f->hub->pending_first = pending_first;
+		(void)peers_flush(f);
+		assert_true(counts->views_bytes_built - before <=
+			    (uint64_t)(64 * KIB + 2 * 7000));
+		before = counts->views_bytes_built;
+		/* 600 and more KiB, 32 or so a flush. */
+		assert_in_range(i, 0, 30);
+	}
+}
+
+static void
+building_for_the_live_does_not_stop_the_late(void **state)
+{
+	late_beside_live(*state, false);
+}
+
+static void
+building_for_the_late_does_not_take_more(void **state)
+{
+	late_beside_live(*state, true);
+}
+
+static void
+what_the_live_do_not_need_the_late_may_have(void **state)
+{
+	struct peers *f = *state;
+	const struct hub_counts *counts = hub_counts(f->hub);
+	uint64_t before = 0;
+
+	f->conf.limits.view_build_bytes_per_iteration_max = 64 * KIB;
+	for (int i = 0; i < 600; i++)
+		peers_publish(f, 1, 1000);
+	connect_as(f, 0, VIEW_SSE, 1, &oldest);
+	listen_as(f, 1, VIEW_V1, 0);
+	for (int i = 0; i < 8; i++) {
+		peers_publish(f, 0, 100);
+		f->hub->pending_first = i % 2 == 0;
+		assert_true(peers_flush(f));
+		assert_true(
+		    counts->views_bytes_built - before >= (uint64_t)(64 * KIB));
+		before = counts->views_bytes_built;
+	}
 }
 
 /* All want to be built for, each at a place of its own: each comes on. */
@@ -300,6 +365,9 @@ main(void)
 		TEST(a_flush_builds_a_bounded_number_of_bytes),
 		TEST(compressing_is_bounded_by_what_goes_in),
 		TEST(building_for_the_late_delays_nobody_else),
+		TEST(building_for_the_live_does_not_stop_the_late),
+		TEST(building_for_the_late_does_not_take_more),
+		TEST(what_the_live_do_not_need_the_late_may_have),
 		TEST(who_waits_for_building_is_served_in_turn),
 		TEST(no_memory_to_build_is_tried_again_at_a_tick),
 		TEST(who_has_no_memory_may_leave),

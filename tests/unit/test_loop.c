@@ -51,7 +51,7 @@ nested_try(void *arg)
 }
 
 static void
-L2_DL7_a_run_within_a_run_is_refused(void **state)
+L2_run_within_a_run_is_refused_and_harmless(void **state)
 {
 	struct nested n = { .outer = rig_loop(), .inner = rig_loop() };
 
@@ -76,7 +76,7 @@ L2_DL7_a_run_within_a_run_is_refused(void **state)
 }
 
 static void
-L2_a_running_loop_is_busy_for_other_threads(void **state)
+L2_DL7_a_running_loop_is_busy_for_other_threads(void **state)
 {
 	es_loop *loop = rig_loop();
 	es_loop_thread *thread = NULL;
@@ -493,8 +493,9 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(L1_L2_states_change_as_said),
-		cmocka_unit_test(L2_DL7_a_run_within_a_run_is_refused),
-		cmocka_unit_test(L2_a_running_loop_is_busy_for_other_threads),
+		cmocka_unit_test(L2_run_within_a_run_is_refused_and_harmless),
+		cmocka_unit_test(
+		    L2_DL7_a_running_loop_is_busy_for_other_threads),
 		cmocka_unit_test(L3_calls_queued_in_a_batch_wait_for_the_next),
 		cmocka_unit_test(L4_L8_stop_finishes_the_batch_then_returns),
 		cmocka_unit_test(

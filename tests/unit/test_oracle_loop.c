@@ -277,6 +277,7 @@ O10_base_events_test__run_once_cancelled_event_cleanup(void **state)
 
 struct check {
 	es_loop *loop;
+	struct rig_gate runs; /* the loop does */
 	es_future *f;
 	bool own_loop;
 	int soon, watch, hooks, yield, fd, group;
@@ -315,6 +316,7 @@ check_thread(void *arg)
 {
 	struct check *check = arg;
 
+	(void)rig_pass(&check->runs, 1);
 	if (check->own_loop)
 		assert_int_equal(es_run(check_here, check, NULL), 0);
 	else
@@ -328,10 +330,13 @@ check_thread(void *arg)
 static void
 check_from_thread(bool own_loop)
 {
-	struct check check = { .loop = rig_loop(), .own_loop = own_loop };
+	struct check check = {
+		.loop = rig_loop(), .runs = RIG_GATE, .own_loop = own_loop
+	};
 	pthread_t thread;
 
 	check.f = es_future_new(check.loop);
+	rig_soon(check.loop, rig_open, &check.runs);
 	assert_int_equal(
 	    pthread_create(&thread, NULL, check_thread, &check), 0);
 	assert_int_equal(es_loop_run_until(check.loop, check.f), 0);

@@ -47,6 +47,7 @@ R6_run_until_gives_the_code_and_others_progress(void **state)
 	assert_false(es_future_done(other));
 	es_future_unref(f);
 	assert_int_equal(es_future_cancel(other), 1);
+	assert_int_equal(es_loop_run_until(loop, other), -ECANCELED);
 	es_future_unref(other);
 }
 

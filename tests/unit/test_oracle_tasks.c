@@ -330,10 +330,12 @@ O48_tasks_test_task_awaits_on_itself(void **state)
 	es_future_unref(t);
 }
 
+/* Whoever settles a future holds it: the one that waits may let it go. */
 static void
 settle_far(void *arg)
 {
 	assert_int_equal(es_future_set_result(arg, ES_INT(7)), 0);
+	es_future_unref(arg);
 }
 
 /* Row 34 and L10, on purpose not as there: any future can be awaited. */
@@ -347,7 +349,7 @@ O49_tasks_test_other_loop_future(void **state)
 
 	(void)state;
 	assert_int_equal(es_loop_thread_start(other, &thread), 0);
-	rig_soon(other, settle_far, f);
+	rig_soon(other, settle_far, es_future_ref(f));
 	assert_int_equal(es_loop_run_until(loop, t), 0);
 	oracle_expect_int(f, 7);
 	es_future_unref(t);

@@ -218,7 +218,7 @@ task_deep(void *arg, es_value *ret)
 }
 
 static void
-K19_D6_any_function_below_a_task_may_wait(void **state)
+K19_any_function_below_a_task_may_wait(void **state)
 {
 	(void)state;
 	assert_int_equal(run(task_deep, NULL), 0);
@@ -394,7 +394,7 @@ main(void)
 		IN_LOOP(K17_yield_and_sleep_0_last_exactly_one_iteration),
 		IN_LOOP(K18_DL2_waiting_for_oneself_is_refused),
 		IN_LOOP(K18_DL2_who_closes_a_ring_is_told_the_others_go_on),
-		IN_LOOP(K19_D6_any_function_below_a_task_may_wait),
+		IN_LOOP(K19_any_function_below_a_task_may_wait),
 		IN_LOOP(many_sleep_at_once),
 		IN_LOOP(K20_a_wake_up_of_an_earlier_wait_is_used_up),
 		IN_LOOP(a_task_can_wait_for_a_descriptor),

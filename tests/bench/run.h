@@ -1,0 +1,39 @@
+#ifndef TESTS_BENCH_RUN_H
+#define TESTS_BENCH_RUN_H
+
+/*
+ * run: what the loaders of bench-consumers share: numbers of the command line,
+ * faults, what a stretch of time cost, lines of the report.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "tests/bench/sample.h"
+
+/* Says what went wrong, once, on stderr; always -EBADMSG. */
+int run_fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Digits only, within min and max; else a sentence and -EINVAL. */
+int run_number(const char *text, int64_t min, int64_t max, int64_t *ret_value);
+
+/* All the descriptors one may have; -EMFILE when those are fewer. */
+int run_raise_descriptors(size_t wanted);
+
+/* A line "name<TAB>value" on stdout. */
+void run_put(const char *name, int64_t value);
+
+struct run_sample {
+	int64_t at_us;
+	struct sample_cpu server, loader;
+};
+
+/* 0 or run_fault()'s. */
+int run_take_sample(pid_t server, struct run_sample *ret_sample);
+
+/* wall_us, cpu_us, server_wait_us, loader_wait_us between the two. */
+void run_put_difference(
+    const struct run_sample *from, const struct run_sample *to);
+
+#endif
