@@ -220,7 +220,6 @@ tell_cut(struct conn *conn)
 void
 net_force(struct net *net)
 {
-	net->drain.forced = true;
 	LIST_EACH_SAFE(node, next, &net->conns)
 	{
 		struct conn *conn = LIST_ENTRY(node, struct conn, node);

@@ -209,6 +209,8 @@ put_now(struct page *page, struct net *net)
 	put(page, "channels", "gauge", "channels", hub_channel_count(net->hub));
 	put(page, "tapes_bytes", "gauge", "memory of all tapes",
 	    hub_memory_bytes(net->hub));
+	put(page, "views_bytes", "gauge", "memory of views but the raw ones",
+	    hub_views_bytes(net->hub));
 	put(page, "intake_bytes", "gauge",
 	    "unfinished messages and bodies being received", net->intake_bytes);
 	put(page, "log_dropped_total", "counter",

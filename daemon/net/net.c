@@ -209,12 +209,15 @@ open_glue(
 	return error;
 }
 
-/* Its names are read by the library as long as it lives. */
+/*
+ * Its names are read by the library as long as it lives.  The first is spoken
+ * when no subprotocol is asked for; with a space in it nobody can ask for it.
+ */
 static const struct lws_protocols *
 protocols(const struct conf *conf)
 {
 	static struct lws_protocols list[] = {
-		{ .name = "raw",
+		{ .name = "no subprotocol",
 		    .callback = on_event,
 		    .rx_buffer_size = RX_BUFFER_BYTES },
 		{ .name = V1_SUBPROTOCOL,

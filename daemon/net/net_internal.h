@@ -82,7 +82,7 @@ struct net {
 	} control;
 
 	struct { /* drain.c */
-		bool running, forced;
+		bool running;
 		es_call *tick;
 		int64_t budget_us, handshakes_until_us;
 		struct net_drained result;

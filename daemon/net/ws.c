@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define WS_PATH "/ws"
+#define EXTENSIONS_BYTES_MAX 254 /* more than that the library hangs up on */
 
 /* What RFC 6455 section 4.2.1 asks of the request, beyond the library. */
 static int
@@ -50,6 +51,11 @@ check_handshake(struct conn *conn) LOOP_THREAD
 	if (http_header(conn, WSI_TOKEN_KEY, text, sizeof(text)) != 24)
 		return http_error(conn, 400, "bad_key",
 		    "Sec-WebSocket-Key: expected 16 bytes in base64");
+	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_EXTENSIONS) >
+	    EXTENSIONS_BYTES_MAX)
+		return http_error(conn, 400, "bad_extensions",
+		    "Sec-WebSocket-Extensions: expected at most %d bytes",
+		    EXTENSIONS_BYTES_MAX);
 	return 0;
 }
 
@@ -75,20 +81,24 @@ offers_v1(const char *offer)
 /*
  * Would we keep to the client's offer of permessage-deflate?  The library
  * looks at the first offer only and cannot answer one that wants a value
- * back, so neither do we.
+ * back, so neither do we.  It hangs up where a second offer follows one
+ * without parameters that was accepted.
  */
 static bool
 can_deflate(struct conn *conn)
 {
 	struct deflate_answer answer;
-	char offer[256];
-	int len;
+	char offer[EXTENSIONS_BYTES_MAX + 1];
+	size_t first;
 
-	if (!conn->listener->conf->compression)
+	if (!conn->listener->conf->compression ||
+	    http_header(conn, WSI_TOKEN_EXTENSIONS, offer, sizeof(offer)) <= 0)
 		return false;
-	len = http_header(conn, WSI_TOKEN_EXTENSIONS, offer, sizeof(offer));
-	return len > 0 &&
-	       deflate_offer_accept(offer, strcspn(offer, ","), &answer) == 1 &&
+	first = strcspn(offer, ",");
+	if (memchr(offer, ';', first) == NULL &&
+	    strstr(offer + first, "permessage-deflate") != NULL)
+		return false;
+	return deflate_offer_accept(offer, first, &answer) == 1 &&
 	       !answer.window_bits;
 }
 

@@ -8,6 +8,7 @@ when a program failed: lost, reordered or refused something.
   ROUNDS  interleaved rounds of each cell, default 7
   SCALE   share of the usual counts, default 1: 0.1 for a quick look
   CORES   the two cores of trips between two, default "0,1"
+  WAIT_S  how long, in all, to wait for neighbours to be quiet, default 60
   B       the build directory, default "build"
 
 `loop.py asyncio WHAT ...` is the other side: one measured run in python.
@@ -39,6 +40,8 @@ PATIENCE_S = 120
 OTHERS_MAX = 0.10
 AGAIN_MAX = 2
 AGAIN_ALL_MAX = 60
+WAIT_S = float(os.environ.get("WAIT_S", "60"))
+LOOK_S = 0.1
 DELAY_S = 0.04
 
 
@@ -72,21 +75,20 @@ async def nothing():
 
 
 def in_threads(threads, work):
-    """Seconds from a common start until all have returned."""
-    barrier = threading.Barrier(threads + 1)
+    """All at once, until all have returned; when the first one began."""
+    barrier, began = threading.Barrier(threads), []
 
     def run():
         barrier.wait()
+        began.append(time.perf_counter())
         work()
 
     running = [threading.Thread(target=run) for _ in range(threads)]
     for thread in running:
         thread.start()
-    barrier.wait()
-    began = time.perf_counter()
     for thread in running:
         thread.join()
-    return began
+    return min(began)
 
 
 def python_calls(threads, count):
@@ -103,9 +105,11 @@ def python_calls(threads, count):
             for _ in range(each):
                 loop.call_soon_threadsafe(call)
 
+        cpu = time.process_time()
         began = in_threads(threads, work)
         over.wait()
         put("per_s", count / (time.perf_counter() - began))
+        put("cpu_ns", (time.process_time() - cpu) * 1e9 / count)
 
 
 def python_spawn(threads, count):
@@ -117,8 +121,10 @@ def python_spawn(threads, count):
             for future in futures:
                 future.result()
 
+        cpu = time.process_time()
         began = in_threads(threads, work)
         put("per_s", count / (time.perf_counter() - began))
+        put("cpu_ns", (time.process_time() - cpu) * 1e9 / count)
 
 
 def python_trip(count, loop_core, caller_core):
@@ -195,11 +201,12 @@ def python_asleep(count):
 
 
 def python_executor(workers, count):
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     with concurrent.futures.ThreadPoolExecutor(workers) as executor:
         for _ in range(count):
             executor.submit(int)
     put("per_s", count / (time.perf_counter() - began))
+    put("cpu_ns", (time.process_time() - cpu) * 1e9 / count)
 
 
 def python_stream(items, count):
@@ -210,11 +217,12 @@ def python_stream(items, count):
             values.put(i)
         values.put(None)
 
-    began = time.perf_counter()
+    began, cpu = time.perf_counter(), time.process_time()
     thread = threading.Thread(target=send)
     thread.start()
     seen = sum(1 for _ in iter(values.get, None))
     put("per_s", seen / (time.perf_counter() - began))
+    put("cpu_ns", (time.process_time() - cpu) * 1e9 / count)
     thread.join()
 
 
@@ -322,6 +330,7 @@ def scaled(count):
 class Bench:
     def __init__(self):
         self.again = self.noisy = 0
+        self.wait_s = WAIT_S
         self.failed, self.goals = [], []
 
     def emit(self, name, values, unit):
@@ -337,13 +346,25 @@ class Bench:
             f"{'met    ' if met else 'NOT MET'} {what}: {value:.4g}, "
             f"goal {'<=' if at_most else '>='} {limit:g}")
 
+    def wait_for_quiet(self):
+        """Until we are alone, or have waited enough."""
+        while self.wait_s > 0:
+            began, busy = time.monotonic(), machine_s()
+            time.sleep(LOOK_S)
+            took = time.monotonic() - began
+            if (machine_s() - busy) / took / os.cpu_count() <= OTHERS_MAX:
+                return
+            self.wait_s -= took
+
     def quiet(self, argv):
         """Does a run again while the neighbours are loud; the quietest."""
+        self.wait_for_quiet()
         best, others = run_once(argv)
         for _ in range(AGAIN_MAX):
             if others <= OTHERS_MAX or self.again >= AGAIN_ALL_MAX:
                 break
             self.again += 1
+            self.wait_for_quiet()
             numbers, share = run_once(argv)
             if share < others:
                 best, others = numbers, share
@@ -382,6 +403,7 @@ class Bench:
             "asyncio_rct": theirs("spawn", threads, scaled(10000))})
         rate = self.measure(cell, runs, "per_s", "1/s")
         self.measure(cell, runs, "submit_ns", "ns")
+        self.measure(cell, runs, "cpu_ns", "ns")
         for name, goal in (("asyncio", 20), ("asyncio_rct", 100)):
             self.goal(f"{cell}, times {name}", self.ratio(
                 cell, rate["es"], rate[name], f"times_{name}"), goal, False)
@@ -391,6 +413,7 @@ class Bench:
             "es": ours("loop_submit", "spawn", threads, scaled(200000)),
             "asyncio_rct": theirs("spawn", threads, scaled(10000))})
         rate = self.measure(cell, runs, "per_s", "1/s")
+        self.measure(cell, runs, "cpu_ns", "ns")
         self.goal(f"{cell} and settle, times asyncio_rct", self.ratio(
             cell, rate["es"], rate["asyncio_rct"], "times_asyncio_rct"),
             20, False)
@@ -449,6 +472,7 @@ class Bench:
             "es": ours("loop_threads", "executor", workers, scaled(1000000)),
             "python": theirs("executor", workers, scaled(50000))})
         rate = self.measure(cell, runs, "per_s", "1/s")
+        self.measure(cell, runs, "cpu_ns", "ns")
         self.ratio(cell, rate["es"], rate["python"], "times_python")
 
     def stream(self, cell, items):
@@ -456,6 +480,7 @@ class Bench:
             "es": ours("loop_threads", "stream", items, scaled(1000000)),
             "python_queue": theirs("stream", items, scaled(50000))})
         rate = self.measure(cell, runs, "per_s", "1/s")
+        self.measure(cell, runs, "cpu_ns", "ns")
         self.ratio(cell, rate["es"], rate["python_queue"],
                    "times_python_queue")
 
@@ -512,7 +537,8 @@ class Bench:
                 say(f"{cell} FAILED: {reason}")
                 self.failed.append(cell)
         say(f"{time.monotonic() - began:.0f} s, {ROUNDS} rounds each; "
-            f"{self.again} runs done again because others were busy, "
+            f"{WAIT_S - self.wait_s:.0f} s waited and {self.again} runs done "
+            f"again because others were busy, "
             f"{self.noisy} kept although others used more than "
             f"{OTHERS_MAX:.0%} of the machine; load {os.getloadavg()[0]:.1f}")
         for line in self.goals:

@@ -53,6 +53,16 @@ cpu_ns(void)
 	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
+/* The same of all threads. */
+static inline double
+process_cpu_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t); /* cannot fail */
+	return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+}
+
 /* This thread, and those it starts from now on. */
 static inline void
 pin_to(int core)

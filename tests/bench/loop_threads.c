@@ -26,7 +26,7 @@ executor(unsigned workers, long count)
 	es_executor_opts opts = { .threads = workers,
 		.queue_max = (unsigned)count };
 	es_executor *e = NULL;
-	double began, submitted;
+	double began, submitted, cpu = process_cpu_ns();
 	long i;
 
 	need(es_executor_new(&e, &opts) == 0, "no threads");
@@ -39,6 +39,7 @@ executor(unsigned workers, long count)
 	need(es_executor_shutdown(e, 0, ES_S(100)) == 0, "left over");
 	put("per_s", (double)count * 1e9 / (now_ns() - began));
 	put("submit_ns", (submitted - began) / (double)count);
+	put("cpu_ns", (process_cpu_ns() - cpu) / (double)count);
 	need(atomic_load(&jobs_run) == count, "some were lost");
 }
 
@@ -67,7 +68,7 @@ stream(unsigned items, long count)
 	es_loop *loop = bench_loop();
 	es_rx *rx = NULL;
 	pthread_t thread;
-	double began;
+	double began, cpu = process_cpu_ns();
 	long next = 0;
 
 	need(es_stream_new(loop, &opts, &sending.tx, &rx) == 0, "no stream");
@@ -76,6 +77,7 @@ stream(unsigned items, long count)
 	    "no thread");
 	es_each(v, rx, ES_FOREVER) need(v.i == next++, "out of order");
 	put("per_s", (double)count * 1e9 / (now_ns() - began));
+	put("cpu_ns", (process_cpu_ns() - cpu) / (double)count);
 	need(next == count, "some were lost");
 	need(pthread_join(thread, NULL) == 0, "join");
 	(void)es_rx_close(rx); /* cannot fail */

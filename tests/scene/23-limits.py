@@ -66,7 +66,8 @@ class Silent(threading.Thread):
         self.join(scene.DEADLINE_S * scene.SLOWNESS)
         if self.is_alive() or self.fault:
             raise scene.Failure(f"{self.what}: not dropped {self.fault}")
-        if self.took_ms < self.limit_ms - 1:
+        # Its clock may start a moment after the daemon's.
+        if self.took_ms < self.limit_ms * 0.8:
             raise scene.Failure(
                 f"{self.what}: dropped after {self.took_ms:.0f} ms")
         if self.took_ms > (self.limit_ms + 500) * scene.SLOWNESS:

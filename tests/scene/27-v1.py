@@ -73,6 +73,18 @@ def scene_faulty_commands():
         scene.check(daemon.metric("v1_errors_total") >= 22, "counted")
 
 
+def scene_subprotocols():
+    with scene.Daemon() as daemon:
+        for offer in ("earshot.v1", "raw, earshot.v1", "x ,earshot.v1, y"):
+            client = connect(daemon, headers={"Sec-WebSocket-Protocol": offer})
+            scene.equal(client.headers["Sec-WebSocket-Protocol"], "earshot.v1",
+                        offer)
+        for offer in (None, "raw", "Earshot.v1", "earshot.v10"):
+            client = scene.WebSocket(daemon.port, "/ws", headers={
+                "Sec-WebSocket-Protocol": offer})
+            scene.equal(client.status, 400, str(offer))
+
+
 def scene_violations_close():
     with scene.Daemon("[limits]\nviolations_max = 5\n"
                       "close_timeout = 200ms\n") as daemon:
@@ -235,11 +247,18 @@ def scene_compression():
                 (DEFLATE, True), (DEFLATE + "; client_max_window_bits", True),
                 (DEFLATE + "; server_max_window_bits=9", False),
                 (DEFLATE + "; server_no_context_takeover", True),
+                (DEFLATE + "; client_max_window_bits, " + DEFLATE, True),
+                (DEFLATE + ", " + DEFLATE + "; client_max_window_bits", False),
+                (DEFLATE + ", x-webkit-deflate-frame", True),
                 ("x-webkit-deflate-frame", False)):
             client = connect(
                 daemon, headers={"Sec-WebSocket-Extensions": offer})
             told = client.headers.get("Sec-WebSocket-Extensions")
             scene.equal(told is not None, accepted, offer)
+        for size, status in ((254, 101), (255, 400)):
+            client = scene.WebSocket(daemon.port, "/ws/c", headers={
+                "Sec-WebSocket-Extensions": "x" * size})
+            scene.equal(client.status, status, f"{size} bytes of offers")
         client = scene.WebSocket(daemon.port, "/ws/c", headers={
             "Sec-WebSocket-Extensions": DEFLATE})
         client.send_frame(scene.TEXT, deflated(b"tick " * 100), rsv=4)
