@@ -363,16 +363,6 @@ struct request {
 };
 
 static void
-drain_on_main(void *arg)
-{
-	struct request *request = arg;
-
-	drain_begin(request->daemon);
-	/* What it answers to is answered by the net loop, which goes on. */
-	memory_free(request);
-}
-
-static void
 reload_on_main(void *arg)
 {
 	struct request *request = arg;
@@ -405,29 +395,29 @@ answer_drain(void *arg)
 	struct daemon *daemon = request->daemon;
 
 	es_loop_assert(daemon->net_loop);
+	net_stop_intake(
+	    daemon->net); /* the drain's first step, or it is done */
 	net_control_answer(
 	    daemon->net, request->handle, 200, body, sizeof(body) - 1);
 	memory_free(request);
 }
 
+static void
+drain_on_main(void *arg)
+{
+	struct request *request = arg;
+	struct daemon *daemon = request->daemon;
+
+	drain_begin(daemon);
+	if (es_call_soon(daemon->net_loop, "draining", answer_drain, request,
+		memory_free, NULL) < 0)
+		memory_free(request); /* who asked is cut by the drain */
+}
+
 static int
 on_drain(uint64_t handle, void *arg)
 {
-	struct daemon *daemon = arg;
-	struct request *request = memory_alloc(sizeof(*request));
-	int error;
-
-	if (request == NULL)
-		return -ENOMEM;
-	*request = (struct request){ daemon, handle };
-	/* Before the drain's first step, which comes by way of the main loop. */
-	error = es_call_soon(daemon->net_loop, "draining", answer_drain,
-	    request, memory_free, NULL);
-	if (error < 0) {
-		memory_free(request);
-		return error;
-	}
-	return to_main(daemon, "control drain", drain_on_main, handle);
+	return to_main(arg, "control drain", drain_on_main, handle);
 }
 
 static int

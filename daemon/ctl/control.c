@@ -138,12 +138,12 @@ static void
 say_faults(json_t *answer)
 {
 	char text[CTL_TEXT_MAX];
-	json_t *fault;
+	json_t *faults = json_object_get(answer, "faults");
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, "faults"), i, fault)
-	{
-		const char *value = json_string_value(fault);
+	for (i = 0; i < json_array_size(faults); i++) {
+		const char *value =
+		    json_string_value(json_array_get(faults, i));
 
 		if (value == NULL)
 			continue;
@@ -277,12 +277,10 @@ static int
 print_lines(json_t *list)
 {
 	char text[CTL_TEXT_MAX];
-	json_t *line;
 	size_t i;
 
-	json_array_foreach(list, i, line)
-	{
-		const char *value = json_string_value(line);
+	for (i = 0; i < json_array_size(list); i++) {
+		const char *value = json_string_value(json_array_get(list, i));
 
 		if (value == NULL)
 			continue;
@@ -381,22 +379,21 @@ drain(const struct ctl_options *options)
 static int
 reload(const struct ctl_options *options)
 {
-	json_t *answer = NULL, *line;
+	json_t *answer = NULL, *restart;
 	int code = act(options, "/control/reload", &answer);
+	char text[CTL_TEXT_MAX];
 	size_t i;
 
-	if (code == CTL_OK && !options->json)
-		json_array_foreach(json_object_get(answer, "restart"), i, line)
-		{
-			char text[CTL_TEXT_MAX];
-			const char *value = json_string_value(line);
+	restart = json_object_get(answer, "restart");
+	for (i = 0; !options->json && i < json_array_size(restart); i++) {
+		const char *value =
+		    json_string_value(json_array_get(restart, i));
 
-			if (value == NULL)
-				continue;
-			words_printable(
-			    text, sizeof(text), value, strlen(value));
-			ctl_say("takes a restart: %s", text);
-		}
+		if (value == NULL)
+			continue;
+		words_printable(text, sizeof(text), value, strlen(value));
+		ctl_say("takes a restart: %s", text);
+	}
 	json_decref(answer);
 	return code;
 }

@@ -97,11 +97,11 @@ print(const struct kind *kind, json_t *answer)
 {
 	struct table table = { .titles = kind->titles,
 		.columns = kind->columns };
-	json_t *item;
+	json_t *list = json_object_get(answer, kind->name);
 	size_t i;
 
-	json_array_foreach(json_object_get(answer, kind->name), i, item)
-	    kind->add(&table, item);
+	for (i = 0; i < json_array_size(list); i++)
+		kind->add(&table, json_array_get(list, i));
 	table_print(&table, stdout, 0);
 	table_fini(&table);
 	return fflush(stdout) == 0 ? CTL_OK : CTL_FAILED;

@@ -84,7 +84,7 @@ static void
 take_list(struct list *list, json_t *answer, const char *name, const char *key,
     const char *counter, double seconds)
 {
-	json_t *items = json_object_get(answer, name), *item;
+	json_t *items = json_object_get(answer, name);
 	json_t *counters = json_object();
 	size_t i;
 
@@ -92,11 +92,13 @@ take_list(struct list *list, json_t *answer, const char *name, const char *key,
 	list->count = 0;
 	list->rows =
 	    memory_zalloc((json_array_size(items) + 1) * sizeof(*list->rows));
-	if (list->rows == NULL)
+	if (list->rows == NULL) {
+		json_decref(counters);
 		return;
-	json_array_foreach(items, i, item)
-	{
+	}
+	for (i = 0; i < json_array_size(items); i++) {
 		struct row *row = &list->rows[list->count++];
+		json_t *item = json_array_get(items, i);
 		const double value = control_number(item, counter);
 		json_t *before;
 
@@ -356,7 +358,7 @@ wait_tick(struct top *top)
 	}
 	if (fds[1].revents == 0)
 		return false;
-	return read(STDIN_FILENO, &key, 1) <= 0 || key == 'q' || key == 3 || key == 4;
+	return read(STDIN_FILENO, &key, 1) <= 0 || strchr("q\3\4", key) != NULL;
 }
 
 static int
