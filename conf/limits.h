@@ -41,7 +41,7 @@
 	    "from accept to a complete request; then closed") \
 	X(request_timeout, TIME, 60 * LIMITS_S, 10 * LIMITS_MS, \
 	    3600 * LIMITS_S, \
-	    "from a request's headers to the end of its body; then closed") \
+	    "for a request's body or a WebSocket message to end; then closed") \
 	X(keepalive_timeout, TIME, 30 * LIMITS_S, 10 * LIMITS_MS, \
 	    3600 * LIMITS_S, \
 	    "an HTTP connection without a request; then closed") \

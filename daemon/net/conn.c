@@ -255,6 +255,16 @@ is_blocked(const struct conn *conn)
 	return conn->out.len > 0 || lws_partial_buffered(conn->wsi);
 }
 
+/* Halves of messages take of what all have, so they may not stay for ever. */
+static bool
+message_is_late(const struct conn *conn)
+{
+	const int64_t most_us = conn->net->conf->limits.request_timeout;
+
+	return conn->message_open &&
+	       clock_now_us() - conn->message_since_us >= most_us;
+}
+
 /*
  * Ping and wait for anything to come back.  A stream whose socket is full is
  * not pinged and not given up: it is slow, and what it is sent is probe
@@ -266,6 +276,11 @@ ping_tick(struct conn *conn) LOOP_THREAD
 {
 	const struct conf_limits *limits = &conn->net->conf->limits;
 
+	if (message_is_late(conn)) {
+		conn->net->counts.timeouts_request++;
+		conn_close(conn, 1008, "the message does not end");
+		return;
+	}
 	if (is_blocked(conn)) {
 		conn->ping_sent = false;
 		conn_set_deadline(conn, limits->ping_interval);

@@ -70,6 +70,7 @@ struct conn {
 
 	bool ping_sent, heard; /* since then */
 	bool message_open, message_text;
+	int64_t message_since_us; /* monotonic, while it is open */
 	struct utf8_state utf8;
 	struct buffer message; /* the message so far */
 

@@ -12,7 +12,7 @@
  * UTF-8, 1009 a message over the limit, 1013 no room for it now.
  */
 
-#include "daemon/base/log.h"
+#include "daemon/base/clock.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/deflate.h"
@@ -243,6 +243,7 @@ message_begin(struct conn *conn) LOOP_THREAD
 	if (!conn->endpoint->begin(conn))
 		return false;
 	conn->message_open = true;
+	conn->message_since_us = clock_now_us();
 	conn->message_text = !lws_frame_is_binary(conn->wsi);
 	conn->utf8 = UTF8_STATE_INIT;
 	return true;

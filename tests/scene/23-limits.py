@@ -396,4 +396,33 @@ def scene_no_descriptors():
         scene.equal(daemon.log_count("accept:"), 2, "two log lines of it all")
 
 
+def scene_a_message_that_does_not_end():
+    """It holds what all share, whoever sends it and however alive he is."""
+    conf = "[limits]\nrequest_timeout = 300ms\nping_interval = 100ms\n" \
+        "pong_timeout = 100ms\n"
+    v1 = {"Sec-WebSocket-Protocol": "earshot.v1"}
+    with scene.Daemon(conf) as daemon:
+        for path, headers in (("/ws/c", {}), ("/ws", v1)):
+            client = scene.WebSocket(daemon.port, path, headers=headers)
+            closed = threading.Event()
+
+            def drip():
+                client.send_frame(TEXT, b"x" * KIB, fin=False)
+                while not closed.wait(0.02):
+                    client.send_frame(CONTINUATION, b"x", fin=False)
+
+            dripping = threading.Thread(target=drip)
+            dripping.start()
+            try:
+                code, reason = client.read_closed(answer=False)
+            finally:
+                closed.set()
+                dripping.join()
+            scene.equal((code, reason), (1008, "the message does not end"),
+                        f"{path} is closed")
+            client.close()
+        scene.equal(daemon.metric("timeouts_request_total"), 2, "counted")
+        scene.equal(daemon.metric("intake_bytes"), 0, "given back")
+
+
 scene.play(globals())
