@@ -75,6 +75,7 @@ help:
 	@echo 'make check-asan      the same tests with ASan and UBSan;'
 	@echo '                     check-tsan, check-valgrind: likewise'
 	@echo 'make check-lab-long  the scenes under a real systemd, full counts'
+	@echo 'make check-signals   random signal sequences, SEQUENCES (1000)'
 	@echo 'make check-model     random scripts beside a model, SCRIPTS (10000)'
 	@echo 'make check-rounds    short lives of a loop, ROUNDS (10000) of each'
 	@echo 'make fuzz            run each fuzzer FUZZ_SECONDS (60)'
@@ -167,9 +168,14 @@ check: deps-test $(TESTED)
 # The scenes of the lab with their full counts.
 check-lab-long: deps-test deps-lab deps-deb $(TESTED)
 	@B=$(B) LAB_LONG=yes tests/run all scene/7
-# Start, stop, join, close of a loop, over and over.
+# Random scripts beside a model.
 check-model: deps-test $(TESTED)
 	@B=$(B) SCRIPTS=$(or $(SCRIPTS),10000) tests/scene/26-model.py
+# At any moment of a life; SEED= repeats one.
+check-signals: deps-test $(TESTED)
+	@B=$(B) SEQUENCES=$(or $(SEQUENCES),1000) SEED=$(or $(SEED),$$$$) \
+	    tests/scene/69-signals-at-random.py
+# Start, stop, join, close of a loop, over and over.
 check-rounds: deps-test $(B)/tests/unit/test_rounds
 	@ROUNDS=$(or $(ROUNDS),10000) $(B)/tests/unit/test_rounds
 check-valgrind: deps-test deps-valgrind $(TESTED)
@@ -251,7 +257,7 @@ clean:
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
 .PHONY: all help deps deps-lab found run test check check-lab-long \
-	check-model check-rounds check-valgrind check-asan check-tsan check-sanitized \
+	check-model check-signals check-rounds check-valgrind check-asan check-tsan check-sanitized \
 	fuzz run-fuzzers bench lint format install install-files uninstall \
 	deb clean
 .SUFFIXES:

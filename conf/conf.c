@@ -154,6 +154,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
 	memory_free(conf->state_directory);
+	memory_free(conf->control_path);
 	sections_free((struct conf_private *)conf);
 	memory_free(conf);
 }

@@ -23,6 +23,7 @@
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64
+#define CONF_CONTROL_PATH_MAX 108 /* with its NUL: struct sockaddr_un */
 
 enum conf_address_kind { CONF_ADDRESS_IP, CONF_ADDRESS_UNIX };
 enum conf_overrun {
@@ -101,6 +102,7 @@ struct conf {
 	char *state_directory; /* NULL: not given */
 	struct conf_handler *handlers;
 	size_t handler_count;
+	char *control_path; /* NULL: not given; "": none is wanted */
 };
 
 /* One fault; text has no line end and names file and line already. */
@@ -137,6 +139,9 @@ int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 /* The first [channel PATTERN] that matches name; never NULL after finish. */
 const struct conf_channel *conf_channel_for(
     const struct conf *conf, const char *name, size_t len);
+
+/* The same handlers, in the same order. */
+bool conf_handlers_equal(const struct conf *a, const struct conf *b);
 
 /* Each limit, its value and what happens there, a line each, through put. */
 void conf_print_limits(const struct conf *conf,

@@ -231,6 +231,70 @@ handlers_fini(struct conf *conf)
 	memory_free(conf->handlers);
 }
 
+/* Whether another configuration's are the same */
+
+static bool
+string_equal(const char *a, const char *b)
+{
+	return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool
+list_equal(const struct conf_list *a, const struct conf_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
+static bool
+options_equal(const struct conf_handler *a, const struct conf_handler *b)
+{
+	if (a->option_count != b->option_count)
+		return false;
+	for (size_t i = 0; i < a->option_count; i++)
+		if (!string_equal(a->options[i].key, b->options[i].key) ||
+		    !string_equal(a->options[i].value, b->options[i].value))
+			return false;
+	return true;
+}
+
+static bool
+handler_equal(const struct conf_handler *a, const struct conf_handler *b)
+{
+	return string_equal(a->name, b->name) &&
+	       string_equal(a->plugin, b->plugin) &&
+	       list_equal(&a->exec, &b->exec) &&
+	       list_equal(&a->paths, &b->paths) &&
+	       list_equal(&a->channels, &b->channels) &&
+	       list_equal(&a->consumes, &b->consumes) && options_equal(a, b) &&
+	       a->workers == b->workers && a->window == b->window &&
+	       a->callback_timeout_us == b->callback_timeout_us &&
+	       a->queue_messages == b->queue_messages &&
+	       a->queue_bytes == b->queue_bytes &&
+	       a->queue_bytes_total == b->queue_bytes_total &&
+	       a->send_bytes_max == b->send_bytes_max &&
+	       a->in_flight_bytes_max == b->in_flight_bytes_max &&
+	       a->line_bytes_max == b->line_bytes_max &&
+	       a->backoff_min_us == b->backoff_min_us &&
+	       a->backoff_max_us == b->backoff_max_us &&
+	       a->stop_timeout_us == b->stop_timeout_us;
+}
+
+bool
+conf_handlers_equal(const struct conf *a, const struct conf *b)
+{
+	if (a->handler_count != b->handler_count)
+		return false;
+	for (size_t i = 0; i < a->handler_count; i++)
+		if (!handler_equal(&a->handlers[i], &b->handlers[i]))
+			return false;
+	return true;
+}
+
 /* The whole */
 
 static bool

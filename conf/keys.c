@@ -32,6 +32,7 @@ const struct section_type section_types[SECTION_KINDS] = {
 	[SECTION_STATE] = { "state", NAME_NONE },
 	[SECTION_HANDLER] = { "handler", NAME_OPTIONAL },
 	[SECTION_LOG] = { "log", NAME_NONE },
+	[SECTION_CONTROL] = { "control", NAME_NONE },
 };
 
 /* Numbers: counts, sizes, times */
@@ -229,6 +230,23 @@ set_path(struct reader *reader, const struct key *key, void *field,
 	return 0;
 }
 
+/* "none" is kept as an empty path. */
+static int
+set_control(struct reader *reader, const struct key *key, void *field,
+    struct text value)
+{
+	const size_t prefix = sizeof("unix:") - 1;
+	const struct text path = { value.at + prefix, value.len - prefix };
+
+	if (text_equals(value, "none"))
+		return replace_string(field, (struct text){ "", 0 });
+	if (value.len > prefix && memcmp(value.at, "unix:", prefix) == 0 &&
+	    value_path_valid(path) && path.len < CONF_CONTROL_PATH_MAX)
+		return replace_string(field, path);
+	fault_expected(reader, key, value, "unix:/PATH or none");
+	return 0;
+}
+
 int
 set_channel(struct reader *reader, const struct key *key, void *field,
     struct text value)
@@ -420,6 +438,8 @@ static const struct key keys[] = {
 	{ SECTION_STATE, "directory", set_path,
 	    FIELD(conf, state_directory), 0, 0, 0 },
 	{ SECTION_LOG, "level", set_level, FIELD(conf, log_level), 0, 0, 0 },
+	{ SECTION_CONTROL, "listen", set_control,
+	    FIELD(conf, control_path), 0, 0, 0 },
 };
 /* clang-format on */
 

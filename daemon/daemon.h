@@ -15,8 +15,16 @@
 #include "systemd/listen.h"
 #include "systemd/notify.h"
 
+#define RELOAD_REQUESTS_MAX 16 /* waiting for one; above control's own */
+#define RELOAD_NOBODY UINT64_MAX /* nobody waits for an answer */
+
+#ifndef EARSHOT_VERSION
+#define EARSHOT_VERSION "0.1.0"
+#endif
+
 struct daemon {
-	struct conf *conf; /* unchanged once threads run */
+	struct conf *conf; /* the one that holds */
+	const char *conf_path;
 	es_loop *main_loop, *net_loop;
 	es_loop_thread *net_thread;
 	es_executor *sys, *work;
@@ -25,6 +33,7 @@ struct daemon {
 	struct net *net; /* the net loop's */
 	struct feeds *feeds; /* the net loop's */
 	struct handlers *handlers; /* the net loop's */
+	struct conf *handlers_conf; /* what they were made of */
 	struct net_fault fault;
 	struct listen_sockets passed; /* by systemd; unchanged, as conf is */
 
@@ -37,6 +46,20 @@ struct daemon {
 		bool ready_due; /* READY=1 is still to be told */
 		char status[NOTIFY_STATUS_BYTES_MAX]; /* as told last */
 	} heartbeat;
+
+	struct { /* control.c, the net loop's */
+		char path[CONF_CONTROL_PATH_MAX];
+		int64_t reloaded_us; /* tried last; 0: not yet */
+		bool reload_failed;
+		char fault[512]; /* the first one then */
+	} control;
+
+	struct { /* reload.c */
+		bool running, again;
+		es_future *task;
+		uint64_t requests[RELOAD_REQUESTS_MAX]; /* for the next */
+		unsigned request_count;
+	} reload;
 
 	struct { /* drain.c */
 		bool running;
@@ -55,6 +78,7 @@ struct daemon {
  * skips the waiting.  Ends with es_loop_stop() on the main loop.
  */
 void drain_on_signal(struct daemon *daemon);
+void drain_begin(struct daemon *daemon); /* or it has begun */
 
 /* What the drain came to: the process' exit code, 0 or 3. */
 int drain_exit_code(const struct daemon *daemon);
@@ -70,6 +94,21 @@ int heartbeat_start(struct daemon *daemon);
 void heartbeat_ready(struct daemon *daemon); /* every listener accepts */
 void heartbeat_hasten(struct daemon *daemon); /* more often, from now on */
 void heartbeat_stop(struct daemon *daemon);
+
+/*
+ * Reads the configuration again and applies it, or tells why not; request,
+ * unless it is RELOAD_NOBODY, gets the answer.
+ */
+void reload_begin(struct daemon *daemon, uint64_t request);
+/* The drain is through, from its task: none runs any more. */
+void reload_end(struct daemon *daemon);
+void reload_fini(struct daemon *daemon);
+
+/* On the net loop, between net_open() and net_listen(). */
+void control_open(struct daemon *daemon);
+void control_log_state(void *arg); /* daemon; a call on the net loop */
+/* How the last reload went; fault: the first one, or "". */
+void control_reloaded(struct daemon *daemon, bool ok, const char *fault);
 
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
 void test_hooks(struct daemon *daemon) __attribute__((weak));

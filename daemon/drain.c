@@ -207,6 +207,7 @@ drain_task(void *arg, es_value *ret)
 	    run_step(daemon, "drain callbacks", end_handlers) < 0)
 		last_resort();
 	tell_result(daemon);
+	reload_end(daemon);
 	es_loop_stop(daemon->main_loop);
 	return 0;
 }
@@ -226,22 +227,30 @@ drain_tell(struct daemon *daemon)
 }
 
 void
+drain_begin(struct daemon *daemon)
+{
+	if (daemon->drain.running)
+		return;
+	daemon->drain.running = true;
+	daemon->drain.began = es_loop_time(daemon->main_loop);
+	drain_tell(daemon);
+	heartbeat_hasten(daemon);
+	log_event(LOG_LEVEL_INFO,
+	    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
+	    "draining, at most %" PRId64 " s",
+	    daemon->conf->drain_timeout_us / ES_S(1));
+	if (es_spawn(daemon->main_loop, "drain", drain_task, daemon, NULL,
+		&daemon->drain.task) < 0)
+		last_resort();
+}
+
+void
 drain_on_signal(struct daemon *daemon)
 {
 	const es_usec now = es_loop_time(daemon->main_loop);
 
 	if (!daemon->drain.running) {
-		daemon->drain.running = true;
-		daemon->drain.began = now;
-		drain_tell(daemon);
-		heartbeat_hasten(daemon);
-		log_event(LOG_LEVEL_INFO,
-		    &(struct log_about){ .event = EVENT_DRAIN_BEGUN },
-		    "draining, at most %" PRId64 " s",
-		    daemon->conf->drain_timeout_us / ES_S(1));
-		if (es_spawn(daemon->main_loop, "drain", drain_task, daemon,
-			NULL, &daemon->drain.task) < 0)
-			last_resort();
+		drain_begin(daemon);
 	} else if (!daemon->drain.forced &&
 		   now - daemon->drain.began >= HURRY_AFTER_US) {
 		(void)es_future_cancel(daemon->drain.task); /* or it is done */

@@ -36,10 +36,6 @@
 #define WORK_JOBS_MAX 4096 /* plugins' own, beside one a connection */
 #define WORK_END_US ES_S(1) /* the drain has had its time before */
 
-#ifndef EARSHOT_VERSION
-#define EARSHOT_VERSION "0.1.0"
-#endif
-
 static const char *arg_conf = "/etc/earshot/earshot.conf";
 static bool arg_check, arg_limits;
 
@@ -200,28 +196,7 @@ on_hup(int signo, const struct signalfd_siginfo *info, void *arg)
 
 	(void)signo;
 	(void)info;
-	if (daemon->drain.running) { /* READY=1 would be a lie */
-		log_warn("SIGHUP: draining; nothing is reloaded");
-		return;
-	}
-	/* A manager that sent it waits for both words. */
-	(void)notify_reloading("reload: not in this version");
-	log_warn("SIGHUP: this version does not reload; restart it");
-	heartbeat_ready(daemon);
-}
-
-static void
-log_state(void *arg)
-{
-	struct daemon *daemon = arg;
-	struct net_status status;
-
-	es_loop_assert(daemon->net_loop);
-	net_status(daemon->net, &status);
-	log_info("state: %" PRIu64 " connections, %" PRIu64
-		 " consumers, %" PRIu64 " channels, %" PRIu64 " messages out",
-	    status.connections, status.consumers, status.channels,
-	    status.messages_out);
+	reload_begin(daemon, RELOAD_NOBODY);
 }
 
 static void
@@ -231,8 +206,8 @@ on_usr1(int signo, const struct signalfd_siginfo *info, void *arg)
 
 	(void)signo;
 	(void)info;
-	if (es_call_soon(
-		daemon->net_loop, "state", log_state, daemon, NULL, NULL) < 0)
+	if (es_call_soon(daemon->net_loop, "state", control_log_state, daemon,
+		NULL, NULL) < 0)
 		log_warn("state: the net loop is closed");
 }
 
@@ -303,6 +278,7 @@ open_handlers(struct daemon *daemon) LOOP_THREAD
 		    "handlers: out of memory");
 		return error;
 	}
+	daemon->handlers_conf = conf_ref(daemon->conf);
 	net_set_handlers(daemon->net, daemon->handlers);
 	net_add_metrics(daemon->net, handlers_put_metrics, daemon->handlers);
 	return 0;
@@ -319,7 +295,12 @@ open_on_net(void *arg, es_value *ret)
 	es_loop_assert(daemon->net_loop);
 	error = net_open(daemon->conf, daemon->net_loop, daemon->fds_max,
 	    &daemon->net, &daemon->fault);
-	return error < 0 ? error : open_handlers(daemon);
+	if (error == 0)
+		error = open_handlers(daemon);
+	if (error < 0)
+		return error;
+	control_open(daemon);
+	return 0;
 }
 
 /* Plugins are loaded; what they do with what comes is theirs. */
@@ -359,6 +340,7 @@ close_on_net(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
+	conf_free(daemon->handlers_conf);
 	net_close(daemon->net);
 	handlers_free(daemon->handlers);
 	return 0;
@@ -514,6 +496,7 @@ serve(struct daemon *daemon)
 	error = es_loop_run(daemon->main_loop);
 	heartbeat_stop(daemon);
 	drain_fini(daemon);
+	reload_fini(daemon);
 	if (stop_threads(daemon) > 0)
 		leave(EXIT_FORCED);
 	return error < 0 ? EXIT_START : drain_exit_code(daemon);
@@ -537,6 +520,7 @@ main(int argc, char **argv)
 	if (code != 0)
 		return code - 1;
 	log_set_sink(journal_sink());
+	daemon.conf_path = arg_conf;
 	daemon.conf = load();
 	if (daemon.conf == NULL)
 		return EXIT_CONFIGURATION;

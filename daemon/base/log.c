@@ -288,6 +288,12 @@ log_set_level(enum log_level level)
 	atomic_store(&log_state.level, (int)level);
 }
 
+enum log_level
+log_get_level(void)
+{
+	return (enum log_level)atomic_load(&log_state.level);
+}
+
 uint64_t
 log_dropped(void)
 {

@@ -61,6 +61,7 @@ void log_stop(int64_t timeout_us) MAY_BLOCK;
 
 /* Lines above this level are ignored.  LOG_LEVEL_INFO at the beginning. */
 void log_set_level(enum log_level level) ANY_THREAD;
+enum log_level log_get_level(void) ANY_THREAD;
 
 /* One line; no newline at the end is needed. */
 void log_error(const char *fmt, ...) ANY_THREAD

@@ -6,6 +6,7 @@
  */
 
 #include "daemon/ctl/ctl.h"
+#include "daemon/ctl/control.h"
 #include "daemon/loop/loop.h"
 #include "proto/channel.h"
 #include "proto/position.h"
@@ -18,8 +19,38 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum command { COMMAND_NONE = 0, COMMAND_PUB = 1, COMMAND_SUB = 2 };
-#define COMMAND_ANY (COMMAND_PUB | COMMAND_SUB)
+enum command {
+	COMMAND_NONE = 0,
+	COMMAND_PUB = 1,
+	COMMAND_SUB = 2,
+	COMMAND_LOOK = 4, /* status, channels, connections, feeds */
+	COMMAND_KICK = 8,
+	COMMAND_LEVEL = 16,
+	COMMAND_ACT = 32, /* drain, reload */
+	COMMAND_TOP = 64,
+};
+#define COMMAND_SERVER (COMMAND_PUB | COMMAND_SUB)
+#define COMMAND_CONTROL                                                        \
+	(COMMAND_LOOK | COMMAND_KICK | COMMAND_LEVEL | COMMAND_ACT |           \
+	    COMMAND_TOP)
+#define COMMAND_ANY (COMMAND_SERVER | COMMAND_CONTROL)
+
+static const struct {
+	const char *name;
+	enum command command;
+} commands[] = {
+	{ "pub", COMMAND_PUB },
+	{ "sub", COMMAND_SUB },
+	{ "status", COMMAND_LOOK },
+	{ "top", COMMAND_TOP },
+	{ "channels", COMMAND_LOOK },
+	{ "connections", COMMAND_LOOK },
+	{ "feeds", COMMAND_LOOK },
+	{ "kick", COMMAND_KICK },
+	{ "drain", COMMAND_ACT },
+	{ "reload", COMMAND_ACT },
+	{ "log-level", COMMAND_LEVEL },
+};
 
 enum option_key {
 	OPTION_HELP = 'h',
@@ -36,7 +67,13 @@ enum option_key {
 	OPTION_CA,
 	OPTION_INSECURE,
 	OPTION_RETRIES,
+	OPTION_CONTROL,
+	OPTION_CHANNEL,
+	OPTION_CODE,
+	OPTION_REASON,
 };
+
+#define KICK_REASON_MAX 123 /* RFC 6455 section 5.5 */
 
 static const char options_short[] = "hVvu:n:";
 
@@ -55,20 +92,38 @@ static const struct option options_long[] = {
 	{ "ca", required_argument, NULL, OPTION_CA },
 	{ "insecure", no_argument, NULL, OPTION_INSECURE },
 	{ "retries", required_argument, NULL, OPTION_RETRIES },
+	{ "control", required_argument, NULL, OPTION_CONTROL },
+	{ "channel", required_argument, NULL, OPTION_CHANNEL },
+	{ "code", required_argument, NULL, OPTION_CODE },
+	{ "reason", required_argument, NULL, OPTION_REASON },
 	{ NULL, 0, NULL, 0 },
 };
 
 static const char help_all[] =
-    "earshot COMMAND CHANNEL... [OPTION...]: talk to earshotd.\n"
+    "earshot COMMAND [OPTION...]: talk to earshotd.\n"
     "\n"
     "  pub CHANNEL      publish stdin, a message a line\n"
     "  sub CHANNEL...   print what is published, a message a line\n"
+    "\n"
+    "  status           how the daemon is; exit code 0: it serves\n"
+    "  top              channels and connections, live; q ends\n"
+    "  channels         what there is, a line each\n"
+    "  connections      who there is, and how far behind\n"
+    "  feeds            what publishes by itself\n"
+    "  kick CONN        close a connection; or --channel PATTERN\n"
+    "  drain            end the daemon, with delivery\n"
+    "  reload           read the configuration again\n"
+    "  log-level LEVEL  error, warn, info or debug, until the next reload\n"
     "\n"
     "  -u, --url URL    the server (EARSHOT_URL, else " CTL_URL_DEFAULT ")\n"
     "      --ca FILE    certificates (PEM) to trust instead of the system's\n"
     "      --insecure   trust any certificate\n"
     "      --retries N  failed attempts in a row after which to give up\n"
     "                   (5 before the first success, then no limit)\n"
+    "      --control PATH  the daemon's control socket, for status to\n"
+    "                   log-level (EARSHOT_CONTROL, else\n"
+    "                   /run/earshot/control.sock)\n"
+    "      --json       answers as they are, for programs\n"
     "  -v, --verbose    say what happens\n"
     "  -h, --help       also: earshot COMMAND --help\n"
     "  -V, --version\n";
@@ -101,6 +156,27 @@ static const char help_sub[] =
     "\n"
     "earshot --help tells the options of every command.\n";
 
+static const char help_control[] =
+    "earshot status|channels|connections|feeds [--json]\n"
+    "earshot top [-n FRAMES] [--json]\n"
+    "earshot kick CONN|--channel PATTERN [--code CODE] [--reason TEXT]\n"
+    "earshot drain\n"
+    "earshot reload\n"
+    "earshot log-level [LEVEL]\n"
+    "\n"
+    "Looks after a daemon on this machine, over its control socket; for root,\n"
+    "the daemon's user and members of its group.\n"
+    "\n"
+    "      --channel PATTERN  all who hear such a channel\n"
+    "      --code CODE        the close code (1008)\n"
+    "      --reason TEXT      at most 123 bytes (kicked)\n"
+    "  -n, --count N          end top after N frames\n"
+    "\n"
+    "Exit: 0 done, 1 refused, 2 usage, 3 the daemon drains, 4 it cannot be\n"
+    "reached, 5 not allowed.\n"
+    "\n"
+    "earshot --help tells the options of every command.\n";
+
 __attribute__((format(printf, 1, 2))) static int
 usage(const char *fmt, ...)
 {
@@ -122,12 +198,25 @@ commands_of(int key)
 	case OPTION_WHOLE:
 	case OPTION_BINARY:
 		return COMMAND_PUB;
-	case OPTION_COUNT:
 	case OPTION_FROM:
-	case OPTION_JSON:
 	case OPTION_RAW:
 	case OPTION_STATE:
 		return COMMAND_SUB;
+	case OPTION_COUNT:
+		return COMMAND_SUB | COMMAND_TOP;
+	case OPTION_JSON:
+		return COMMAND_SUB | COMMAND_CONTROL;
+	case OPTION_URL:
+	case OPTION_CA:
+	case OPTION_INSECURE:
+	case OPTION_RETRIES:
+		return COMMAND_SERVER;
+	case OPTION_CONTROL:
+		return COMMAND_CONTROL;
+	case OPTION_CHANNEL:
+	case OPTION_CODE:
+	case OPTION_REASON:
+		return COMMAND_KICK;
 	default:
 		return COMMAND_ANY;
 	}
@@ -182,6 +271,28 @@ take_valued(struct command_line *line, int key)
 		if (optarg[0] == '\0')
 			return usage("--state: expected a file's name");
 		options->state_path = optarg;
+		break;
+	case OPTION_CONTROL:
+		options->control_path = optarg;
+		break;
+	case OPTION_CHANNEL:
+		if (!channel_pattern_valid(optarg, strlen(optarg)))
+			return usage("--channel %s: expected a channel or a "
+				     "pattern",
+			    optarg);
+		options->kick_channel = optarg;
+		break;
+	case OPTION_REASON:
+		if (strlen(optarg) > KICK_REASON_MAX)
+			return usage("--reason: expected at most %d bytes",
+			    KICK_REASON_MAX);
+		options->kick_reason = optarg;
+		break;
+	case OPTION_CODE:
+		if (take_number(1000, &options->kick_code) < 0 ||
+		    options->kick_code > 4999)
+			return usage(
+			    "--code %s: expected 1000 to 4999", optarg);
 		break;
 	case OPTION_COUNT:
 		if (take_number(1, &options->count) < 0)
@@ -246,10 +357,11 @@ take_option(struct command_line *line, int key)
 static enum command
 command_named(const char *name)
 {
-	if (name != NULL && strcmp(name, "pub") == 0)
-		return COMMAND_PUB;
-	if (name != NULL && strcmp(name, "sub") == 0)
-		return COMMAND_SUB;
+	size_t i;
+
+	for (i = 0; i < sizeof(commands) / sizeof(*commands); i++)
+		if (name != NULL && strcmp(name, commands[i].name) == 0)
+			return commands[i].command;
 	return COMMAND_NONE;
 }
 
@@ -283,15 +395,34 @@ check_channels(struct ctl_options *options, enum command command)
 	return 0;
 }
 
+/* Arguments of what looks after a daemon. */
 static int
-check(struct command_line *line, enum command command)
+check_control(
+    struct ctl_options *options, enum command command, const char *name)
+{
+	const size_t most =
+	    command == COMMAND_KICK || command == COMMAND_LEVEL ? 1 : 0;
+
+	if (options->channel_count > most)
+		return usage(
+		    "%s: what is '%s'?", name, options->channels[most]);
+	if (command == COMMAND_KICK &&
+	    (options->channel_count > 0) == (options->kick_channel != NULL))
+		return usage("kick: expected CONN or --channel PATTERN");
+	return 0;
+}
+
+static int
+check(struct command_line *line, enum command command, const char *name)
 {
 	struct ctl_options *options = &line->options;
 	int error;
 
 	if (!(line->commands & command))
-		return usage("--%s is not for '%s'", name_of(line->narrowed_by),
-		    command == COMMAND_PUB ? "pub" : "sub");
+		return usage(
+		    "--%s is not for '%s'", name_of(line->narrowed_by), name);
+	if (command & COMMAND_CONTROL)
+		return check_control(options, command, name);
 	error = check_channels(options, command);
 	if (error != 0)
 		return error;
@@ -303,12 +434,14 @@ check(struct command_line *line, enum command command)
 }
 
 static int
-run(const struct ctl_options *options, enum command command)
+run(const struct ctl_options *options, enum command command, const char *name)
 {
 	static const int signals[] = { SIGINT, SIGTERM, 0 };
 	static const int none[] = { 0 };
 	int error;
 
+	if (command & COMMAND_CONTROL)
+		return control_run(options, name);
 	/* pub ends by them as every filter does; sub says goodbye. */
 	error = es_signals_block(command == COMMAND_SUB ? signals : none);
 	if (error < 0) {
@@ -356,15 +489,16 @@ main(int argc, char **argv)
 	if (line.version)
 		return show("earshot " EARSHOT_VERSION "\n");
 	if (line.help)
-		return show(command == COMMAND_PUB   ? help_pub
-			    : command == COMMAND_SUB ? help_sub
-						     : help_all);
+		return show(command == COMMAND_PUB    ? help_pub
+			    : command == COMMAND_SUB  ? help_sub
+			    : command != COMMAND_NONE ? help_control
+						      : help_all);
 	if (command == COMMAND_NONE)
 		return argv[0] != NULL ? usage("no command '%s'", argv[0])
 				       : usage("which command?");
 	line.options.channels = (const char *const *)argv + 1;
 	while (argv[1 + line.options.channel_count] != NULL)
 		line.options.channel_count++;
-	error = check(&line, command);
-	return error != 0 ? error : run(&line.options, command);
+	error = check(&line, command, argv[0]);
+	return error != 0 ? error : run(&line.options, command, argv[0]);
 }

@@ -4,7 +4,8 @@
 /*
  * ctl: the `earshot` command line; what its commands share.
  *
- * Life      main() reads the options -> pub_run() or sub_run() -> exit code.
+ * Life      main() reads the options -> pub_run(), sub_run() or
+ *           control_run() -> exit code.
  * Errors    Messages go to stderr; exit codes are CTL_*, as in earshot.1.
  */
 
@@ -18,6 +19,9 @@
 #define CTL_OK 0
 #define CTL_FAILED 1
 #define CTL_USAGE 2
+#define CTL_DRAINING 3
+#define CTL_UNREACHABLE 4 /* the control socket */
+#define CTL_NOT_ALLOWED 5
 
 #define CTL_URL_DEFAULT "ws://127.0.0.1:8080"
 #define CTL_CHANNELS_MAX 1000 /* of one `sub` */
@@ -36,9 +40,12 @@ struct ctl_options {
 	size_t channel_count;
 	bool whole, binary; /* pub */
 	const char *from; /* sub; NULL: live */
-	int64_t count; /* sub; 0: for ever */
-	bool json, raw; /* sub */
+	int64_t count; /* sub, frames of top; 0: for ever */
+	bool json, raw; /* sub; json: what looks after a daemon as well */
 	const char *state_path; /* sub; NULL: nothing is kept */
+	const char *control_path; /* NULL: EARSHOT_CONTROL, or the usual one */
+	const char *kick_channel, *kick_reason; /* NULL: not given */
+	int64_t kick_code; /* 0: not given */
 };
 
 int pub_run(const struct ctl_options *options);

@@ -26,9 +26,13 @@ _earshot() {
 		}
 	done
 	case $before in
-	--ca | --state | -c | --config)
+	--ca | --state | --control | -c | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
+		return
+		;;
+	log-level)
+		_earshot_words 'error warn info debug' "$word"
 		return
 		;;
 	--from)

@@ -164,18 +164,35 @@ reserve_channel(struct hub *hub)
 	return 0;
 }
 
+static struct tape_limits
+limits_of(const struct conf_channel *conf)
+{
+	return (struct tape_limits){
+		.history_messages = conf->history_messages,
+		.history_bytes = conf->history_bytes,
+		.history_age_us = conf->history_age_us,
+		.buffer_bytes = conf->buffer_bytes,
+	};
+}
+
+void
+channel_configure(const struct hub *hub, struct channel *channel)
+{
+	struct tape_limits limits;
+
+	channel->conf =
+	    conf_channel_for(hub->conf, channel->name, channel->name_len);
+	limits = limits_of(channel->conf);
+	tape_set_limits(channel->tape, &limits);
+}
+
 static int
 channel_new(struct hub *hub, const char *name, size_t len, uint64_t hash,
     struct channel **ret_channel)
 {
 	const struct conf_channel *conf =
 	    conf_channel_for(hub->conf, name, len);
-	const struct tape_limits limits = {
-		.history_messages = conf->history_messages,
-		.history_bytes = conf->history_bytes,
-		.history_age_us = conf->history_age_us,
-		.buffer_bytes = conf->buffer_bytes,
-	};
+	const struct tape_limits limits = limits_of(conf);
 	struct channel *channel = memory_alloc(sizeof(*channel) + len + 1);
 
 	if (!channel)

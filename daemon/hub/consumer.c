@@ -156,6 +156,24 @@ hub_consumer_lag(const struct consumer *consumer)
 	return cursor_lag_messages(consumer->channel->tape, &consumer->cursor);
 }
 
+struct hub_lag
+hub_consumer_lag_at(const struct consumer *consumer, int64_t now_us)
+{
+	struct hub_lag lag = { 0 };
+	const struct tape *tape;
+	int64_t since_us;
+
+	if (hub_consumer_at_end(consumer))
+		return lag;
+	tape = consumer->channel->tape;
+	lag.messages = cursor_lag_messages(tape, &consumer->cursor);
+	lag.bytes = cursor_lag_bytes(tape, &consumer->cursor);
+	since_us = cursor_lag_since_us(tape, &consumer->cursor);
+	/* The clock may have been set back meanwhile. */
+	lag.us = since_us < now_us ? now_us - since_us : 0;
+	return lag;
+}
+
 const char *
 hub_consumer_channel(const struct consumer *consumer)
 {

@@ -73,6 +73,14 @@ hub_watch(struct hub *hub, hub_news_fn fn, void *arg)
 	hub->news_arg = arg;
 }
 
+void
+hub_apply(struct hub *hub, const struct conf *conf)
+{
+	hub->conf = conf;
+	for (uint32_t i = 0; i < hub->channel_count; i++)
+		channel_configure(hub, hub->channels[i]);
+}
+
 bool
 hub_may(struct hub *hub, const struct identity *who, enum conf_rights right,
     const char *channel, size_t len)

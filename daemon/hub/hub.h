@@ -75,10 +75,11 @@ struct hub_answer {
 	int64_t gap_from, gap_to; /* named when some is; else 0, 0 */
 };
 
-/* conf is borrowed until hub_free(); seed: random, epochs are made of it. */
+/* conf is borrowed until hub_free(), hub_apply(); seed: epochs are of it. */
 int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
     void *arg, struct hub **ret_hub);
 void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
+void hub_apply(struct hub *hub, const struct conf *conf); /* from now on */
 
 bool hub_may(struct hub *hub, const struct identity *who,
     enum conf_rights right, const char *channel, size_t len);
@@ -137,7 +138,6 @@ const char *hub_consumer_channel(const struct consumer *consumer);
  */
 bool hub_flush(struct hub *hub, int64_t now_us);
 bool hub_flush_wanted(const struct hub *hub);
-
 /* Refuse publishes from outside and new subscriptions from now on. */
 void hub_close_intake(struct hub *hub);
 

@@ -96,6 +96,8 @@ bool channel_expired(struct channel *channel, int64_t now_us);
 /* The channel at that index goes, the last one takes its place. */
 void channel_vanish(struct hub *hub, uint32_t index);
 void channel_trim(struct hub *hub, struct channel *channel, int64_t now_us);
+/* What the hub's configuration says of it, anew. */
+void channel_configure(const struct hub *hub, struct channel *channel);
 
 /* consumer.c: the first message that follows, and what is told about it. */
 int64_t channel_first_for(const struct channel *channel,

@@ -54,17 +54,14 @@ add_lag(const struct channel *channel, int64_t now_us,
     struct hub_channel_stats *stats)
 {
 	const struct consumer *consumer = furthest_behind(channel);
-	int64_t since_us;
+	struct hub_lag lag;
 
-	if (!consumer || cursor_at_end(channel->tape, &consumer->cursor))
+	if (!consumer)
 		return;
-	stats->lag_messages_max =
-	    cursor_lag_messages(channel->tape, &consumer->cursor);
-	stats->lag_bytes_max =
-	    cursor_lag_bytes(channel->tape, &consumer->cursor);
-	since_us = cursor_lag_since_us(channel->tape, &consumer->cursor);
-	/* The clock may have been set back meanwhile. */
-	stats->lag_us_max = since_us < now_us ? now_us - since_us : 0;
+	lag = hub_consumer_lag_at(consumer, now_us);
+	stats->lag_messages_max = lag.messages;
+	stats->lag_bytes_max = lag.bytes;
+	stats->lag_us_max = lag.us;
 }
 
 static void
@@ -106,6 +103,20 @@ hub_each_channel(struct hub *hub, int64_t now_us,
 		get_stats(hub->channels[i], now_us, &stats);
 		fn(&stats, arg);
 	}
+}
+
+uint32_t
+hub_some_channels(struct hub *hub, uint32_t from, uint32_t count,
+    int64_t now_us,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg)
+{
+	for (; from < hub->channel_count && count > 0; from++, count--) {
+		struct hub_channel_stats stats;
+
+		get_stats(hub->channels[from], now_us, &stats);
+		fn(&stats, arg);
+	}
+	return from < hub->channel_count ? from : UINT32_MAX;
 }
 
 void

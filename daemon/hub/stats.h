@@ -65,6 +65,24 @@ typedef void (*hub_interest_fn)(
     const char *channel, size_t len, bool wanted, void *arg);
 void hub_set_interest(struct hub *hub, hub_interest_fn fn, void *arg);
 
+/*
+ * The same in pieces: at most count from that place on.  Returns where to go
+ * on, UINT32_MAX: all done.  A channel that vanishes in between may hide
+ * another one.
+ */
+uint32_t hub_some_channels(struct hub *hub, uint32_t from, uint32_t count,
+    int64_t now_us,
+    void (*fn)(const struct hub_channel_stats *stats, void *arg), void *arg);
+
+/* What a consumer lacks; nothing when it is not subscribed. */
+struct hub_lag {
+	int64_t messages;
+	uint64_t bytes; /* as raw ones */
+	int64_t us; /* how old the first message is that it lacks */
+};
+struct hub_lag hub_consumer_lag_at(
+    const struct consumer *consumer, int64_t now_us);
+
 /* Every consumer of a channel; fn adds and removes none. */
 void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
     void (*fn)(struct consumer *consumer, void *arg), void *arg);

@@ -71,6 +71,7 @@ conn_new(
 	conn->generation = net->generations[conn->slot];
 	conn->who.rights = net->conf->anonymous;
 	conn->state = CONN_HANDSHAKE;
+	conn->opened_us = clock_now_us();
 	buffer_init(&conn->message);
 	list_init(&conn->node);
 	list_init(&conn->subscriptions);
@@ -79,6 +80,7 @@ conn_new(
 	wheel_entry_init(&conn->deadline);
 	list_append(&net->conns, &conn->node);
 	net->conn_count++;
+	net->control.conn_count += listener->control;
 	net->state_counts[conn->state]++;
 	conn_set_deadline(conn, net->conf->limits.handshake_timeout);
 	*ret_conn = conn;
@@ -116,6 +118,8 @@ conn_free(struct conn *conn)
 	conn_drop(conn, &conn->message);
 	publish_abandon(conn);
 	history_abandon(conn);
+	inspect_abandon(conn);
+	control_abandon(conn);
 	buffer_fini(&conn->out);
 	list_remove(&conn->out_node);
 	memory_free(conn->kept_answer);
@@ -127,6 +131,7 @@ conn_free(struct conn *conn)
 	net->slots[conn->slot] = NULL;
 	net->generations[conn->slot]++;
 	net->conn_count--;
+	net->control.conn_count -= conn->listener->control;
 	net->state_counts[conn->state]--;
 	memory_free(conn);
 }

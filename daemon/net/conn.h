@@ -37,6 +37,8 @@ enum conn_state {
 	CONN_STATES
 };
 
+struct awaited;
+struct inspect;
 struct kept_answer;
 struct history;
 struct session;
@@ -50,6 +52,8 @@ struct conn {
 	uint32_t slot, generation; /* its name: "conn=SLOT.GENERATION" */
 	int fd;
 	enum conn_state state;
+	int64_t opened_us; /* monotonic */
+	uint64_t bytes_out; /* of what it hears, and replies */
 	struct wheel_entry deadline;
 	struct identity who;
 
@@ -80,6 +84,8 @@ struct conn {
 	bool body_is_last; /* hang up behind it */
 	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
+	struct inspect *inspect; /* a list of /control under way */
+	struct awaited *awaited; /* an answer that the roof gives */
 	char *cors; /* headers for the request's answers, or NULL */
 
 	uint16_t close_code; /* 0: not closing */

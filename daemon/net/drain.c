@@ -38,7 +38,8 @@ static bool
 being_answered(const struct conn *conn)
 {
 	return (conn->request != NULL && conn->request->complete) ||
-	       conn->history != NULL || lws_partial_buffered(conn->wsi);
+	       conn->history != NULL || conn->awaited != NULL ||
+	       conn->inspect != NULL || lws_partial_buffered(conn->wsi);
 }
 
 /*
@@ -146,8 +147,10 @@ on_tick(void *arg)
 		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
 	close_some(net);
 	end_goodbyes(net);
-	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0)
+	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0) {
+		control_close(net);
 		end_others(net);
+	}
 	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
 		NULL, &net->drain.tick) < 0)
 		net_force(net); /* no memory for a timer: end it here */

@@ -312,20 +312,28 @@ put_channel(const struct hub_channel_stats *stats, void *arg)
 {
 	struct listing *listing = arg;
 
-	if (listing->error < 0)
-		return;
-	listing->error = buffer_printf(listing->out, LIST_BYTES_MAX,
-	    "%s{\"channel\":\"%s\",\"epoch\":\"%016" PRIx64
+	if (listing->error == 0 && !listing->first)
+		listing->error =
+		    buffer_append(listing->out, ",", 1, LIST_BYTES_MAX);
+	if (listing->error == 0)
+		listing->error = channel_put(listing->out, stats);
+	listing->first = false;
+}
+
+int
+channel_put(struct buffer *out, const struct hub_channel_stats *stats)
+{
+	return buffer_printf(out, LIST_BYTES_MAX,
+	    "{\"channel\":\"%s\",\"epoch\":\"%016" PRIx64
 	    "\",\"oldest\":%" PRId64 ",\"newest\":%" PRId64
 	    ",\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64
 	    ",\"consumers\":%" PRIu32 ",\"memory_bytes\":%" PRIu64
 	    ",\"lag\":{\"messages\":%" PRId64 ",\"bytes\":%" PRIu64
 	    ",\"seconds\":%.3f}}",
-	    listing->first ? "" : ",", stats->name, stats->epoch, stats->oldest,
-	    stats->newest, stats->messages_in, stats->bytes_in,
-	    stats->consumers, stats->memory_bytes, stats->lag_messages_max,
-	    stats->lag_bytes_max, (double)stats->lag_us_max / LIMITS_S);
-	listing->first = false;
+	    stats->name, stats->epoch, stats->oldest, stats->newest,
+	    stats->messages_in, stats->bytes_in, stats->consumers,
+	    stats->memory_bytes, stats->lag_messages_max, stats->lag_bytes_max,
+	    (double)stats->lag_us_max / LIMITS_S);
 }
 
 static int

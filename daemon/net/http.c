@@ -131,6 +131,7 @@ reason_phrase(unsigned status)
 		{ 403, "Forbidden" },
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
+		{ 409, "Conflict" },
 		{ 411, "Length Required" },
 		{ 413, "Content Too Large" },
 		{ 426, "Upgrade Required" },

@@ -99,6 +99,20 @@ int channel_answer(struct conn *conn, const char *channel) LOOP_THREAD;
 /* sse.c */
 int sse_begin(struct conn *conn, const char *channel) LOOP_THREAD;
 
+/* control.c: what only who is on the control socket may ask */
+bool control_may(struct conn *conn); /* its peer is one of us */
+int control_on_writable(struct conn *conn) LOOP_THREAD;
+void control_abandon(struct conn *conn);
+
+/* inspect.c */
+int inspect_channels(struct conn *conn, const char *channel) LOOP_THREAD;
+int inspect_connections(struct conn *conn, const char *channel) LOOP_THREAD;
+int inspect_on_writable(struct conn *conn) LOOP_THREAD;
+void inspect_abandon(struct conn *conn);
+
+/* history.c: one channel as /channels has it. */
+int channel_put(struct buffer *out, const struct hub_channel_stats *stats);
+
 /* metrics.c */
 int metrics_answer(struct conn *conn) LOOP_THREAD;
 

@@ -50,12 +50,14 @@ fault(struct net_fault *ret_fault, const struct conf_listener *conf,
 }
 
 static void
-pause_accepting(struct net *net)
+pause_accepting(struct net *net, bool control)
 {
 	size_t i;
 
 	net->accept_paused = true;
 	for (i = 0; i < net->listener_count; i++) {
+		if (net->listeners[i].control && !control)
+			continue;
 		es_watch_free(net->listeners[i].watch);
 		net->listeners[i].watch = NULL;
 	}
@@ -91,7 +93,7 @@ accept_failed(struct net *net, int error) LOOP_THREAD
 		    (int)(ACCEPT_RETRY_US / ES_MS(1)));
 	if (net->accept_retry != NULL)
 		return;
-	pause_accepting(net);
+	pause_accepting(net, true);
 	if (es_call_later(net->loop, ACCEPT_RETRY_US, "accept retry",
 		on_accept_retry, net, NULL, &net->accept_retry) < 0)
 		listeners_resume(net); /* no memory for a timer: no pause */
@@ -126,6 +128,18 @@ adopt(struct listener *listener, int fd) LOOP_THREAD
 }
 
 static bool
+is_full(const struct listener *listener)
+{
+	const struct net *net = listener->net;
+	const uint64_t control = net->control.conn_count;
+
+	if (listener->control)
+		return control >= CONTROL_CONNECTIONS_MAX;
+	return net->conn_count - control >=
+	       (uint64_t)net->conf->limits.connections_max;
+}
+
+static bool
 accept_one(struct listener *listener) LOOP_THREAD
 {
 	struct net *net = listener->net;
@@ -136,8 +150,11 @@ accept_one(struct listener *listener) LOOP_THREAD
 		accept_failed(net, errno);
 		return false;
 	}
-	if (net->conn_count >= (uint64_t)net->conf->limits.connections_max) {
-		net->counts.refused_connections++;
+	if (is_full(listener)) {
+		if (listener->control)
+			net->counts.refused_control++;
+		else
+			net->counts.refused_connections++;
 		(void)close(fd);
 		return true;
 	}
@@ -156,10 +173,11 @@ on_connections(int fd, unsigned what, void *arg)
 	(void)what;
 	glue_on_loop(net->glue);
 	for (i = 0; i < net->conf->limits.accepts_per_iteration_max; i++) {
-		if (net->state_counts[CONN_HANDSHAKE] >=
-		    (uint64_t)net->conf->limits.heads_max) {
+		if (!listener->control &&
+		    net->state_counts[CONN_HANDSHAKE] >=
+			(uint64_t)net->conf->limits.heads_max) {
 			net->counts.refused_heads++;
-			pause_accepting(net);
+			pause_accepting(net, false);
 			return;
 		}
 		if (!accept_one(listener))
@@ -173,12 +191,14 @@ listeners_resume(struct net *net)
 {
 	size_t i;
 
-	if (!net->listening || net->accept_retry != NULL)
+	if (net->accept_retry != NULL)
 		return;
 	net->accept_paused = false;
 	for (i = 0; i < net->listener_count; i++) {
 		struct listener *listener = &net->listeners[i];
 
+		if (!net->listening && !listener->control)
+			continue;
 		if (listener->watch == NULL && listener->fd >= 0 &&
 		    es_watch_new(net->loop, "accept", listener->fd, ES_READ,
 			on_connections, listener, &listener->watch) < 0)
@@ -281,8 +301,8 @@ announce(const struct listener *listener)
 	char address[160];
 
 	(void)listener_address(listener->fd, address, sizeof(address));
-	log_info("%slistening on %s%s",
-	    listener->passed ? "passed to us, " : "", ip ? scheme : "",
+	log_info("%s%s on %s%s", listener->passed ? "passed to us, " : "",
+	    listener->control ? "control" : "listening", ip ? scheme : "",
 	    address);
 }
 
@@ -304,6 +324,32 @@ listener_open(struct listener *listener, struct net_fault *ret_fault)
 	return error;
 }
 
+static void
+listener_close(struct listener *listener)
+{
+	es_watch_free(listener->watch);
+	listener->watch = NULL;
+	if (listener->fd >= 0)
+		(void)close(listener->fd);
+	listener->fd = -1;
+	if (listener->unlink_path)
+		(void)unlink(listener->conf->path);
+	listener->unlink_path = false;
+}
+
+/* Without one that nobody asked for the daemon goes on. */
+static int
+open_control(struct listener *listener, struct net_fault *ret_fault)
+{
+	const int error = listener_open(listener, ret_fault);
+
+	if (error == 0 || listener->net->control.roof.must)
+		return error;
+	log_warn("%s; nobody can control this daemon", ret_fault->text);
+	listener_close(listener);
+	return 0;
+}
+
 int
 listeners_open(struct net *net, const struct net_socket *sockets, size_t count,
     struct net_fault *ret_fault)
@@ -312,14 +358,18 @@ listeners_open(struct net *net, const struct net_socket *sockets, size_t count,
 	size_t i;
 
 	for (i = 0; i < net->listener_count && error == 0; i++)
-		if (!net->listeners[i].passed)
+		if (net->listeners[i].control)
+			error = open_control(&net->listeners[i], ret_fault);
+		else if (!net->listeners[i].passed)
 			error = listener_open(&net->listeners[i], ret_fault);
 	if (error < 0) {
 		listeners_close(net);
+		control_close(net);
 		return error;
 	}
 	for (i = 0; i < net->listener_count; i++)
-		announce(&net->listeners[i]);
+		if (net->listeners[i].fd >= 0)
+			announce(&net->listeners[i]);
 	net->listening = true;
 	listeners_resume(net);
 	return 0;
@@ -337,15 +387,32 @@ listeners_close(struct net *net)
 		net->accept_retry = NULL;
 	}
 	for (i = 0; i < net->listener_count; i++) {
-		struct listener *listener = &net->listeners[i];
-
-		es_watch_free(listener->watch);
-		listener->watch = NULL;
-		if (listener->fd >= 0)
-			(void)close(listener->fd);
-		listener->fd = -1;
-		if (listener->unlink_path)
-			(void)unlink(listener->conf->path);
-		listener->unlink_path = false;
+		if (!net->listeners[i].control)
+			listener_close(&net->listeners[i]);
 	}
+	listeners_resume(net); /* control, if it rested */
+}
+
+void
+control_close(struct net *net)
+{
+	size_t i;
+
+	for (i = 0; i < net->listener_count; i++)
+		if (net->listeners[i].control)
+			listener_close(&net->listeners[i]);
+}
+
+void
+net_each_listener(
+    struct net *net, void (*put)(const char *address, void *arg), void *arg)
+{
+	char text[160];
+	size_t i;
+
+	for (i = 0; i < net->listener_count; i++)
+		if (net->listeners[i].fd >= 0 && !net->listeners[i].control)
+			put(listener_address(
+				net->listeners[i].fd, text, sizeof(text)),
+			    arg);
 }

@@ -79,6 +79,10 @@ http_on_writable(struct conn *conn) LOOP_THREAD
 		return conn_on_writable(conn);
 	if (conn->history != NULL)
 		return history_on_writable(conn);
+	if (conn->inspect != NULL)
+		return inspect_on_writable(conn);
+	if (conn->awaited != NULL)
+		return control_on_writable(conn);
 	return publish_on_writable(conn);
 }
 
@@ -248,7 +252,8 @@ open_hub(struct net *net)
 static int
 open_tables(struct net *net)
 {
-	net->slot_count = (uint32_t)net->conf->limits.connections_max;
+	net->slot_count = (uint32_t)net->conf->limits.connections_max +
+			  CONTROL_CONNECTIONS_MAX;
 	net->slots = memory_zalloc(net->slot_count * sizeof(*net->slots));
 	net->generations =
 	    memory_zalloc(net->slot_count * sizeof(*net->generations));
@@ -284,7 +289,7 @@ open_parts(
 }
 
 int
-net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
+net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
     struct net **ret_net, struct net_fault *ret_fault)
 {
 	struct net *net = memory_zalloc(sizeof(*net));
@@ -293,7 +298,8 @@ net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
 	*ret_fault = (struct net_fault){ .text = "out of memory" };
 	if (net == NULL)
 		return -ENOMEM;
-	net->conf = conf;
+	net->conf = conf_ref(conf);
+	net->born = conf->limits;
 	net->loop = loop;
 	net->started_us = clock_now_us();
 	list_init(&net->conns);
@@ -336,12 +342,14 @@ net_close(struct net *net)
 	cancel(&net->tick);
 	cancel(&net->drain.tick);
 	listeners_close(net);
+	control_close(net);
 	glue_close(net->glue); /* frees every connection */
 	assert(net->conn_count == 0);
 	hub_free(net->hub);
 	memory_free(net->slots);
 	memory_free(net->generations);
 	memory_free(net->listeners);
+	conf_free(net->conf);
 	memory_free(net);
 }
 
@@ -381,11 +389,27 @@ net_add_metrics(struct net *net, net_metrics_fn fn, void *arg)
 void
 net_status(struct net *net, struct net_status *ret_status)
 {
+	const struct hub_counts *counts = hub_counts(net->hub);
+
 	*ret_status = (struct net_status){
 		.connections = net->conn_count,
 		.consumers =
 		    net->state_counts[CONN_WS] + net->state_counts[CONN_SSE],
 		.channels = hub_channel_count(net->hub),
-		.messages_out = hub_counts(net->hub)->messages_out,
+		.messages_in = counts->messages_in,
+		.messages_out = counts->messages_out,
+		.bytes_in = counts->bytes_in,
+		.bytes_out = counts->bytes_out,
+		.tapes_bytes = hub_memory_bytes(net->hub),
+		.views_bytes = hub_views_bytes(net->hub),
+		.intake_bytes = net->intake_bytes,
+		.started_us = net->started_us,
+		.closing = net->closing,
 	};
+}
+
+const struct conf *
+net_conf(const struct net *net)
+{
+	return net->conf;
 }

@@ -44,11 +44,22 @@ struct net_drained {
 
 /*
  * The hub, the glue and the TLS contexts; takes the loop's hooks.  fds_max:
- * descriptors the process may have.  conf is borrowed until net_close().
+ * descriptors the process may have.  It keeps a reference to conf.
  * -EINVAL (certificate, key), -EIO, -ENOMEM, with *ret_fault filled.
  */
-int net_open(const struct conf *conf, es_loop *loop, unsigned fds_max,
+int net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
     struct net **ret_net, struct net_fault *ret_fault) LOOP_THREAD;
+
+/* What net_open() would not take: certificate and key.  As net_open(). */
+int net_check(const struct conf *conf, struct net_fault *ret_fault) MAY_BLOCK;
+
+/*
+ * From now on next holds, of which it keeps a reference; net_check() had
+ * nothing against it.  What cannot change while the daemon runs is put into
+ * next as it is and told, a line each.  No connection is touched.
+ */
+void net_apply(struct net *net, struct conf *next,
+    void (*tell)(const char *text, void *arg), void *arg) LOOP_THREAD;
 
 /* A listening stream socket that somebody else made and keeps. */
 struct net_socket {
@@ -85,11 +96,19 @@ void net_add_metrics(struct net *net, net_metrics_fn fn, void *arg) LOOP_THREAD;
 void net_notice(struct net *net, const char *channel, const char *upstream,
     const char *state) LOOP_THREAD;
 
-/* For STATUS: consumers, channels, connections right now. */
+/* For STATUS and the control socket: right now, and counters. */
 struct net_status {
-	uint64_t connections, consumers, channels, messages_out;
+	uint64_t connections, consumers, channels;
+	uint64_t messages_in, messages_out, bytes_in, bytes_out;
+	uint64_t tapes_bytes, views_bytes, intake_bytes;
+	int64_t started_us; /* monotonic */
+	bool closing;
 };
 void net_status(struct net *net, struct net_status *ret_status) LOOP_THREAD;
+const struct conf *net_conf(const struct net *net) LOOP_THREAD;
+/* The listeners' addresses, each through put. */
+void net_each_listener(struct net *net,
+    void (*put)(const char *address, void *arg), void *arg) LOOP_THREAD;
 
 /*
  * Stop taking in: listeners closed, /readyz 503, publishes from outside and

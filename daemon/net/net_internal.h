@@ -8,9 +8,12 @@
  */
 
 #include "daemon/net/conn.h"
+#include "daemon/net/control.h"
 #include "daemon/net/net.h"
 
 #define NET_METRICS_MAX 4
+/* Beyond connections_max: who looks after a full house gets in. */
+#define CONTROL_CONNECTIONS_MAX 8
 
 struct lws_process_html_args;
 struct lws_protocols;
@@ -24,6 +27,7 @@ struct listener {
 	int fd;
 	bool passed; /* somebody else's socket: never unlinked */
 	bool unlink_path;
+	bool control; /* the control socket */
 };
 
 struct net_counts {
@@ -37,11 +41,13 @@ struct net_counts {
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
 	uint64_t closes, pings, v1_commands, v1_errors;
 	uint64_t history_limited;
+	uint64_t refused_control, refused_peers; /* of the control socket */
 	uint64_t refused_out, refused_subscriptions, refused_violations;
 };
 
 struct net {
-	const struct conf *conf;
+	struct conf *conf;
+	struct conf_limits born; /* as they were at the start */
 	es_loop *loop;
 	struct glue *glue;
 	struct hub *hub;
@@ -70,6 +76,12 @@ struct net {
 	} metrics[NET_METRICS_MAX];
 	unsigned metrics_count;
 
+	struct { /* control.c */
+		struct net_control roof;
+		struct conf_listener conf; /* of its socket */
+		uint64_t conn_count;
+	} control;
+
 	struct { /* drain.c */
 		bool running;
 		es_call *tick;
@@ -85,6 +97,7 @@ int listeners_open(struct net *net, const struct net_socket *sockets,
     size_t count, struct net_fault *ret_fault) LOOP_THREAD;
 void listeners_close(struct net *net) LOOP_THREAD;
 void listeners_resume(struct net *net) LOOP_THREAD; /* room again */
+void control_close(struct net *net) LOOP_THREAD; /* its socket */
 
 /* passed.c */
 int listeners_make(struct net *net, const struct net_socket *sockets,
@@ -97,6 +110,7 @@ int tls_check(const struct conf *conf, struct net_fault *ret_fault);
 int vhosts_open(struct net *net, const struct lws_protocols *protocols,
     struct net_fault *ret_fault) LOOP_THREAD;
 bool tls_goodbye_sent(struct lws *wsi) LOOP_THREAD;
+void tls_reload(struct net *net) LOOP_THREAD; /* files that were checked */
 
 /* ws.c; the endpoints' begin return != 0 when they have refused. */
 int ws_on_upgrade(struct conn *conn) LOOP_THREAD; /* > 0: answered, refused */

@@ -261,7 +261,7 @@ listeners_make(struct net *net, const struct net_socket *sockets, size_t count,
 
 	assert(net->listeners == NULL);
 	net->listeners = memory_zalloc(
-	    (conf->listener_count + count) * sizeof(*net->listeners));
+	    (conf->listener_count + count + 1) * sizeof(*net->listeners));
 	owned = owners == NULL || net->listeners == NULL
 		    ? -ENOMEM
 		    : find_owners(conf, sockets, count, owners, ret_fault);
@@ -282,6 +282,10 @@ listeners_make(struct net *net, const struct net_socket *sockets, size_t count,
 			add(net, &conf->listeners[i], -1);
 	}
 	assert(net->listener_count <= conf->listener_count + count);
+	if (net->control.roof.path != NULL) {
+		add(net, &net->control.conf, -1);
+		net->listeners[net->listener_count - 1].control = true;
+	}
 	close_unowned(sockets, count, owners);
 	memory_free(owners);
 	return 0;

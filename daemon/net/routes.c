@@ -7,6 +7,7 @@
  * on a connection that has become a stream: the stream ends.
  */
 
+#include "daemon/net/routes.h"
 #include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
@@ -16,9 +17,6 @@
 #include <stdio.h>
 #include <string.h>
 
-/* What goes back to the library; channel is "" where the path names none. */
-typedef int (*route_fn)(struct conn *conn, const char *channel);
-
 static int on_root(struct conn *conn, const char *channel);
 static int on_healthz(struct conn *conn, const char *channel);
 static int on_readyz(struct conn *conn, const char *channel);
@@ -26,11 +24,7 @@ static int on_metrics(struct conn *conn, const char *channel);
 static int on_ws(struct conn *conn, const char *channel);
 static int on_channels(struct conn *conn, const char *channel);
 
-static const struct route {
-	const char *path;
-	bool head; /* answers HEAD as well */
-	route_fn get, post;
-} routes[] = {
+static const struct route routes[] = {
 	{ "/", true, on_root, NULL },
 	{ "/healthz", true, on_healthz, NULL },
 	{ "/readyz", true, on_readyz, NULL },
@@ -43,8 +37,8 @@ static const struct route {
 	{ "/channels/*/messages", false, history_begin, publish_begin },
 };
 
-static int
-answer_text(struct conn *conn, unsigned status, const char *text) LOOP_THREAD
+int
+http_text(struct conn *conn, unsigned status, const char *text)
 {
 	return http_end(
 	    conn, http_answer(conn, &(struct answer){ .status = status,
@@ -57,7 +51,7 @@ static int
 on_root(struct conn *conn, const char *channel) LOOP_THREAD
 {
 	(void)channel;
-	return answer_text(conn, 200,
+	return http_text(conn, 200,
 	    "earshot: what happens here, heard by every WebSocket in earshot\n"
 	    "\n"
 	    "listen   GET  /ws/CHANNEL            (WebSocket, just messages)\n"
@@ -82,7 +76,7 @@ static int
 on_healthz(struct conn *conn, const char *channel) LOOP_THREAD
 {
 	(void)channel;
-	return answer_text(conn, 200, "ok\n");
+	return http_text(conn, 200, "ok\n");
 }
 
 static int
@@ -90,8 +84,8 @@ on_readyz(struct conn *conn, const char *channel) LOOP_THREAD
 {
 	(void)channel;
 	if (conn->net->closing)
-		return answer_text(conn, 503, "closing\n");
-	return answer_text(conn, 200, "ready\n");
+		return http_text(conn, 503, "closing\n");
+	return http_text(conn, 200, "ready\n");
 }
 
 static int
@@ -213,9 +207,11 @@ http_on_request(struct conn *conn)
 	char *uri;
 	int len;
 	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
-	size_t i;
+	const struct route *table = routes;
+	size_t count = sizeof(routes) / sizeof(*routes), i;
 
-	if (method < 0 || conn_is_stream(conn) || conn->history != NULL)
+	if (method < 0 || conn_is_stream(conn) || conn->history != NULL ||
+	    conn->inspect != NULL || conn->awaited != NULL)
 		return -1;
 	conn->net->counts.requests++;
 	conn_set_state(conn, CONN_REQUEST);
@@ -223,10 +219,17 @@ http_on_request(struct conn *conn)
 	listeners_resume(conn->net);
 	body_begin(conn, method);
 	http_cors_begin(conn);
-	for (i = 0; i < sizeof(routes) / sizeof(*routes); i++)
-		if (route_matches(&routes[i], uri, (size_t)len, channel))
-			return dispatch(conn, &routes[i], method, channel);
-	if (method == LWSHUMETH_GET &&
+	if (conn->listener->control && !control_may(conn))
+		return http_end(conn,
+		    http_error(conn, 403, "not_allowed",
+			"expected root, the daemon's user or a member of its "
+			"group"));
+	if (conn->listener->control)
+		table = control_routes(&count);
+	for (i = 0; i < count; i++)
+		if (route_matches(&table[i], uri, (size_t)len, channel))
+			return dispatch(conn, &table[i], method, channel);
+	if (method == LWSHUMETH_GET && !conn->listener->control &&
 	    handlers_for_path(conn->net->handlers, uri, (size_t)len) != NULL)
 		return on_ws(conn, "");
 	return http_end(conn,

@@ -48,6 +48,8 @@ write_bytes(struct conn *conn, const uint8_t *data, size_t len,
 
 	if (taken < 0)
 		conn_cut(conn);
+	else
+		conn->bytes_out += (uint64_t)taken;
 	return taken;
 }
 

@@ -64,6 +64,28 @@ tls_check(const struct conf *conf, struct net_fault *ret_fault)
 	return error;
 }
 
+int
+net_check(const struct conf *conf, struct net_fault *ret_fault)
+{
+	(void)snprintf(
+	    ret_fault->text, sizeof(ret_fault->text), "out of memory");
+	return tls_check(conf, ret_fault);
+}
+
+/*
+ * New handshakes have them.  The library knows the vhost by both names, and
+ * says nothing of what it could not read: the files were checked just before.
+ */
+void
+tls_reload(struct net *net)
+{
+	if (net->vhost_tls == NULL)
+		return;
+	(void)lws_tls_cert_updated(glue_context(net->glue),
+	    net->conf->tls_certificate, net->conf->tls_key, NULL, 0, NULL, 0);
+	ERR_clear_error();
+}
+
 static struct lws_vhost *
 vhost_open(struct net *net, const char *name,
     const struct lws_protocols *protocols, bool tls)

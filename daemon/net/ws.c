@@ -163,9 +163,10 @@ ws_on_upgrade(struct conn *conn)
 	    handlers_for_path(net->handlers, uri, (size_t)len);
 
 	net->counts.requests++;
-	if (handler == NULL &&
-	    ((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
-		((size_t)len > path && uri[path] != '/')))
+	if (conn->listener->control ||
+	    (handler == NULL &&
+		((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||
+		    ((size_t)len > path && uri[path] != '/'))))
 		return http_error(
 		    conn, 404, "not_found", "expected /ws or /ws/CHANNEL");
 	if (method != LWSHUMETH_GET)

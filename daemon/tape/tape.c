@@ -28,19 +28,16 @@ int
 tape_new(
     const struct tape_limits *limits, uint64_t epoch, struct tape **ret_tape)
 {
-	struct tape *tape;
+	struct tape *tape = memory_alloc(sizeof(*tape));
 
-	assert(limits->history_messages >= 0 && limits->history_bytes >= 0);
-	assert(limits->history_age_us >= 0 && limits->buffer_bytes >= 0);
-	tape = memory_alloc(sizeof(*tape));
 	if (!tape)
 		return -ENOMEM;
 	*tape = (struct tape){
-		.limits = *limits,
 		.epoch = epoch,
 		.oldest = 1,
 		.held = TAPE_HOLD_NONE,
 	};
+	tape_set_limits(tape, limits);
 	view_init(&tape->raw);
 	*ret_tape = tape;
 	return 0;
@@ -55,6 +52,14 @@ tape_free(struct tape *tape)
 		assert(!tape->derived[i]);
 	view_fini(&tape->raw);
 	memory_free(tape);
+}
+
+void
+tape_set_limits(struct tape *tape, const struct tape_limits *limits)
+{
+	assert(limits->history_messages >= 0 && limits->history_bytes >= 0);
+	assert(limits->history_age_us >= 0 && limits->buffer_bytes >= 0);
+	tape->limits = *limits;
 }
 
 /* The segment of the oldest message; NULL when the history is empty. */

@@ -47,6 +47,12 @@ int tape_new(
 void tape_free(struct tape *tape); /* NULL: no-op */
 
 /*
+ * From now on; what they no longer keep goes with the next tape_append() or
+ * tape_trim(), what is gone does not come back.
+ */
+void tape_set_limits(struct tape *tape, const struct tape_limits *limits);
+
+/*
  * Frames the payload at the end of the tape and trims what its limits no longer
  * keep.  Returns the message's offset, for ever; -ENOMEM, -EMSGSIZE (over
  * TAPE_PAYLOAD_BYTES_MAX): no message was lost or added.

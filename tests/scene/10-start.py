@@ -44,11 +44,11 @@ def scene_sigint_is_sigterm():
 def scene_signals_that_do_not_end_it():
     with scene.Daemon() as daemon:
         daemon.signal(signal.SIGHUP)
-        daemon.wait_log("WARN SIGHUP: this version does not reload")
+        daemon.wait_log("INFO reloaded$")
         consumer = daemon.ws("a")
         daemon.signal(signal.SIGUSR1)
-        line = daemon.wait_log("INFO state: (.*)").group(1)
-        scene.check("1 consumers, 1 channels" in line, "SIGUSR1: the state")
+        daemon.wait_log("INFO state: .* 1 consumers, 1 channels ")
+        scene.check(True, "SIGUSR1: the state")
         daemon.signal(signal.SIGPIPE)
         scene.equal(daemon.http("GET", "/healthz").status, 200,
                     "alive after HUP, USR1 and PIPE")
@@ -195,7 +195,7 @@ def scene_several_listeners():
 def scene_journal_prefixes():
     with scene.Daemon(journal=True) as daemon:
         daemon.signal(signal.SIGHUP)
-        daemon.wait_log("^<4>SIGHUP")
+        daemon.wait_log("^<6>reloaded$")
         scene.equal(daemon.stop(), 0, "exit code")
         scene.check(all(re.match("<[3-7]>[^<]", line)
                         for line in daemon.log().splitlines()),

@@ -318,6 +318,34 @@ limits_are_printed_with_their_values(void **state)
 	conf_free(conf);
 }
 
+static void
+the_last_reference_frees(void **state)
+{
+	struct conf *conf = told_nothing("[listener]\nlisten = 127.0.0.1:0\n"
+					 "[control]\nlisten = unix:/a/b\n");
+
+	(void)state;
+	assert_ptr_equal(conf_ref(conf), conf);
+	conf_free(conf);
+	assert_string_equal(conf->control_path, "/a/b");
+	conf_free(conf);
+	conf_free(NULL);
+}
+
+static void
+control_may_be_none_or_not_given(void **state)
+{
+	struct conf *conf = told_nothing("[listener]\nlisten = 127.0.0.1:0\n"
+					 "[control]\nlisten = none\n");
+
+	(void)state;
+	assert_string_equal(conf->control_path, "");
+	conf_free(conf);
+	conf = told_nothing("[listener]\nlisten = 127.0.0.1:0\n");
+	assert_null(conf->control_path);
+	conf_free(conf);
+}
+
 int
 main(void)
 {
@@ -331,6 +359,8 @@ main(void)
 		    a_later_text_overrides_single_keys_and_adds_to_lists),
 		cmocka_unit_test(any_allocation_may_fail),
 		cmocka_unit_test(limits_are_printed_with_their_values),
+		cmocka_unit_test(the_last_reference_frees),
+		cmocka_unit_test(control_may_be_none_or_not_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

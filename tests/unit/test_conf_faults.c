@@ -64,7 +64,7 @@ all_faults_are_told_in_one_go(void **state)
 	    "f:1: key port before any section, expected [SECTION] above it\n"
 	    "f:2: unknown section [listner], expected one of [listener], "
 	    "[tls], [limits], [drain], [auth], [channel], [command], [file], "
-	    "[socket], [upstream], [state], [handler], [log]\n"
+	    "[socket], [upstream], [state], [handler], [log], [control]\n"
 	    "f:5: listen = localhost:80, expected ADDRESS:PORT with a numeric "
 	    "address, [IPV6]:PORT or unix:/PATH\n"
 	    "f:6: unknown key lisen in [listener], expected one of listen, "

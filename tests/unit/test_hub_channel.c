@@ -363,6 +363,92 @@ numbers_in_use_are_free_again(void **state)
 	(void)publish(f, "b");
 }
 
+/* Another configuration for channels that are there, and for new ones. */
+static void
+apply_gives_each_channel_the_section_it_matches_now(void **state)
+{
+	static char some[] = "a.*", all[] = "**";
+	struct fixture *f = *state;
+	struct conf_channel channels[2] = { f->channel, f->channel };
+	struct conf conf = f->conf;
+	struct hub_channel_stats stats;
+
+	for (int i = 0; i < 20; i++) {
+		(void)publish(f, "a.b");
+		(void)publish(f, "b");
+	}
+	channels[0].pattern = some;
+	channels[0].history_messages = 3;
+	channels[1].pattern = all;
+	channels[1].history_messages = 7;
+	conf.channels = channels;
+	conf.channel_count = 2;
+	conf.limits.channels_max = 3;
+	hub_apply(f->hub, &conf);
+	pass(f, 1);
+	assert_int_equal(hub_find(f->hub, "a.b", 3, f->now_us, &stats), 0);
+	assert_int_equal(stats.oldest, 18);
+	assert_int_equal(hub_find(f->hub, "b", 1, f->now_us, &stats), 0);
+	assert_int_equal(stats.oldest, 14);
+	(void)publish(f, "a.c");
+	f->conf.limits.channels_max = 100000;
+	hub_apply(f->hub, &f->conf);
+	(void)publish(f, "c");
+	assert_int_equal(hub_channel_count(f->hub), 4);
+}
+
+static void
+apply_moves_no_consumer(void **state)
+{
+	struct fixture *f = *state;
+	struct conf_channel channel = f->channel;
+	struct conf conf = f->conf;
+	struct consumer consumer = { 0 };
+
+	conf.channels = &channel;
+	(void)publish(f, "a");
+	(void)subscribe(
+	    f, &consumer, "a", (struct from){ .kind = FROM_OLDEST });
+	channel.history_messages = 0;
+	hub_apply(f->hub, &conf);
+	assert_int_equal(hub_consumer_lag(&consumer), 1);
+	assert_int_equal(hub_consumer_lag_at(&consumer, f->now_us + 5).us, 5);
+	while (hub_flush_wanted(f->hub))
+		(void)hub_flush(f->hub, f->now_us);
+	assert_true(hub_consumer_at_end(&consumer));
+	assert_int_equal(
+	    hub_consumer_lag_at(&consumer, f->now_us + 5).messages, 0);
+	hub_unsubscribe(f->hub, &consumer);
+	hub_apply(f->hub, &f->conf);
+}
+
+static void
+count_one(const struct hub_channel_stats *stats, void *arg)
+{
+	assert_non_null(stats->name);
+	++*(int *)arg;
+}
+
+static void
+channels_are_told_in_pieces(void **state)
+{
+	struct fixture *f = *state;
+	uint32_t next = 0;
+	int seen = 0, pieces = 0;
+
+	for (char name[] = "a"; name[0] <= 'z'; name[0]++)
+		(void)publish(f, name);
+	for (; next != UINT32_MAX; pieces++)
+		next = hub_some_channels(
+		    f->hub, next, 10, f->now_us, count_one, &seen);
+	assert_int_equal(seen, 26);
+	assert_int_equal(pieces, 3);
+	assert_int_equal(
+	    hub_some_channels(f->hub, 1000, 10, f->now_us, count_one, &seen),
+	    UINT32_MAX);
+	assert_int_equal(seen, 26);
+}
+
 int
 main(void)
 {
@@ -379,6 +465,9 @@ main(void)
 		TEST(every_channel_left_is_found),
 		TEST(a_publish_that_needs_room_takes_no_channel_away),
 		TEST(numbers_in_use_are_free_again),
+		TEST(apply_gives_each_channel_the_section_it_matches_now),
+		TEST(apply_moves_no_consumer),
+		TEST(channels_are_told_in_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

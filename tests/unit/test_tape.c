@@ -362,6 +362,30 @@ any_allocation_may_fail_and_nothing_is_lost(void **state)
 	assert_in_range(n, 30, 1000);
 }
 
+static void
+other_limits_hold_from_the_next_trim_on(void **state)
+{
+	struct tape_limits limits = { 5, MANY, MANY, 0 };
+	struct tape *tape = new_tape(MANY, MANY, MANY, MANY);
+	size_t before;
+
+	(void)state;
+	fill(tape, 1000, 1000);
+	before = tape_memory_bytes(tape);
+	tape_set_limits(tape, &limits);
+	assert_int_equal(tape_oldest(tape), 1);
+	tape_trim(tape, 2000);
+	assert_int_equal(tape_oldest(tape), 996);
+	assert_true(tape_memory_bytes(tape) < before);
+	limits.history_messages = 10;
+	tape_set_limits(tape, &limits);
+	fill(tape, 3, 1000);
+	assert_int_equal(tape_oldest(tape), 996);
+	fill(tape, 7, 1000);
+	assert_int_equal(tape_oldest(tape), 1001);
+	tape_free(tape);
+}
+
 int
 main(void)
 {
@@ -380,6 +404,7 @@ main(void)
 		cmocka_unit_test(a_long_message_goes_with_its_segment),
 		cmocka_unit_test(what_nobody_could_send_is_refused),
 		cmocka_unit_test(growth_is_told_beforehand),
+		cmocka_unit_test(other_limits_hold_from_the_next_trim_on),
 		cmocka_unit_test(any_allocation_may_fail_and_nothing_is_lost),
 	};
 
