@@ -7,8 +7,9 @@
  * before the next flush.  No consumer is looked at.
  *
  * - Tapes full: what is too old goes first, here (held for consumers or not)
- *   and in as many channels as a tick does; every refused publish takes that turn further.  A sweep over
- *   all channels would make each refusal cost milliseconds.
+ *   and in as many channels as a tick does; every refused publish takes that
+ *   turn further.  A sweep over all channels would make each refusal cost
+ *   milliseconds.
  */
 
 #include "daemon/hub/hub.h"

@@ -94,8 +94,8 @@ a_cut_flush_goes_on_with_those_not_yet_visited(void **state)
 }
 
 /*
- * One burst is more than the tape keeps, and less than a visit gives: who keeps
- * up gets all of it, also in a pass that is cut; who is behind does not hold it.
+ * A burst is more than the tape keeps and less than a visit gives: who keeps up
+ * gets all of it, also in a pass that is cut; who is behind does not hold it.
  */
 static void
 a_burst_does_not_overtake_who_keeps_up(void **state)
