@@ -340,9 +340,9 @@ close_on_net(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
-	conf_free(daemon->handlers_conf);
 	net_close(daemon->net);
 	handlers_free(daemon->handlers);
+	conf_free(daemon->handlers_conf);
 	return 0;
 }
 

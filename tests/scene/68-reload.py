@@ -143,6 +143,43 @@ def scene_what_takes_a_restart_is_named():
                     "a listener that is gone goes on")
 
 
+def pids_of(daemon):
+    """{what it sleeps: its process}."""
+    found = {}
+    for pid in os.listdir("/proc"):
+        try:
+            with open(f"/proc/{pid}/stat") as stat, \
+                    open(f"/proc/{pid}/cmdline") as line:
+                parent = int(stat.read().rpartition(")")[2].split()[1])
+                words = line.read().split("\0")
+        except OSError:
+            continue
+        if parent == daemon.pid and words[0] == "/bin/sleep":
+            found[words[1]] = pid
+    return found
+
+
+def scene_feeds():
+    def command(name, seconds):
+        return f"[command {name}]\nexec = /bin/sleep {seconds}\n" \
+            f"channel = {name}\n"
+    with control.Daemon(command("a", 1001) + command("b", 1002)) as daemon:
+        before = scene.wait_until(
+            lambda: len(p := pids_of(daemon)) == 2 and p, "two run")
+        scene.equal(daemon.reload(command("c", 1003) + command("a", 1001) +
+                                  "[channel x]\n").stderr, "", "others")
+        after = scene.wait_until(
+            lambda: set(p := pids_of(daemon)) == {"1001", "1003"} and p,
+            "b is stopped, c runs")
+        scene.equal(after["1001"], before["1001"], "a goes on untouched")
+        daemon.reload(command("a", 1004))
+        scene.wait_until(lambda: set(pids_of(daemon)) == {"1004"},
+                         "a is another")
+        names = [f["name"] for f in daemon.look("feeds")["feeds"]]
+        scene.wait_until(lambda: [f["name"] for f in daemon.look(
+            "feeds")["feeds"]] == ["a"], f"feeds: {names}, then a alone")
+
+
 def make_certificate(name, folder):
     certificate, key = folder / "cert.pem", folder / "key.pem"
     scene.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
