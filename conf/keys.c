@@ -443,7 +443,7 @@ static const struct key keys[] = {
 };
 /* clang-format on */
 
-/* The keys of this table, then those of feeds and of handlers; NULL: no more. */
+/* Of this table, then of the feeds' and the handlers'; NULL: no more. */
 static const struct key *
 key_at(size_t index)
 {

@@ -1,7 +1,7 @@
 #ifndef CONF_KEYS_INTERNAL_H
 #define CONF_KEYS_INTERNAL_H
 
-/* keys_internal: rows of keys and their setters, for the keys*.c and handlers.c. */
+/* keys_internal: rows of keys and setters, for keys*.c and handlers.c. */
 
 #include "conf/conf_internal.h"
 

@@ -161,8 +161,8 @@ apply_on_net(void *arg, es_value *ret)
 	if (feeds_apply(daemon->feeds, reload->conf) < 0)
 		on_restart("the feeds: out of memory", &reload->restart);
 	if (!conf_handlers_equal(daemon->handlers_conf, reload->conf))
-		on_restart("[handler]: the handlers are others",
-		    &reload->restart);
+		on_restart(
+		    "[handler]: the handlers are others", &reload->restart);
 	*ret = ES_PTR(reload, reload_free);
 	return 0;
 }

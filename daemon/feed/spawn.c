@@ -315,8 +315,7 @@ spawn_run(const struct spawn_request *request, char *const *env, int in_fd,
 	r = posix_spawnattr_init(&attributes);
 	if (r != 0)
 		goto err_files;
-	r = spawn_set_files(
-	    &files, request->directory, in_fd, out_fd, err_fd);
+	r = spawn_set_files(&files, request->directory, in_fd, out_fd, err_fd);
 	if (r == 0)
 		r = spawn_set_attributes(&attributes);
 	if (r == 0)
@@ -361,8 +360,7 @@ spawn_process(const struct spawn_request *request, struct process *process)
 	if (r == 0 && request->talks)
 		r = spawn_pipe_in(in);
 	if (r == 0) {
-		process->pid =
-		    spawn_run(request, env, in[0], out[1], err[1]);
+		process->pid = spawn_run(request, env, in[0], out[1], err[1]);
 		r = process->pid < 0 ? process->pid : 0;
 	}
 	memory_free(env);

@@ -104,7 +104,7 @@ control_frames_may_have_125_bytes(void **state)
 }
 
 static void
-what_the_rfc_forbids_is_refused_at_the_first_byte_that_shows_it(void **state)
+what_is_forbidden_is_refused_at_the_first_byte_that_shows_it(void **state)
 {
 	static const struct {
 		const char *bytes;
@@ -201,7 +201,7 @@ an_empty_message_needs_no_payload(void **state)
 }
 
 static void
-a_run_of_whole_frames_ends_before_the_first_that_does_not_fit(void **state)
+a_run_of_whole_frames_ends_before_one_that_does_not_fit(void **state)
 {
 	/* Frames of 2, 7, 130 and 4 bytes, so they end at 2, 9, 139, 143. */
 	static const size_t ends[] = { 0, 2, 9, 139, 143 };
@@ -254,12 +254,12 @@ main(void)
 		cmocka_unit_test(a_mask_is_part_of_the_header),
 		cmocka_unit_test(control_frames_may_have_125_bytes),
 		cmocka_unit_test(
-		    what_the_rfc_forbids_is_refused_at_the_first_byte_that_shows_it),
+		    what_is_forbidden_is_refused_at_the_first_byte_that_shows_it),
 		cmocka_unit_test(
 		    messages_are_fragments_of_which_only_the_last_is_shorter),
 		cmocka_unit_test(an_empty_message_needs_no_payload),
 		cmocka_unit_test(
-		    a_run_of_whole_frames_ends_before_the_first_that_does_not_fit),
+		    a_run_of_whole_frames_ends_before_one_that_does_not_fit),
 		cmocka_unit_test(a_length_beyond_all_memory_is_no_whole_frame),
 	};
 
