@@ -104,7 +104,7 @@ control_frames_may_have_125_bytes(void **state)
 }
 
 static void
-what_is_forbidden_is_refused_at_the_first_byte_that_shows_it(void **state)
+what_is_forbidden_is_refused_at_the_first_byte_of_it(void **state)
 {
 	static const struct {
 		const char *bytes;
@@ -254,7 +254,7 @@ main(void)
 		cmocka_unit_test(a_mask_is_part_of_the_header),
 		cmocka_unit_test(control_frames_may_have_125_bytes),
 		cmocka_unit_test(
-		    what_is_forbidden_is_refused_at_the_first_byte_that_shows_it),
+		    what_is_forbidden_is_refused_at_the_first_byte_of_it),
 		cmocka_unit_test(
 		    messages_are_fragments_of_which_only_the_last_is_shorter),
 		cmocka_unit_test(an_empty_message_needs_no_payload),
