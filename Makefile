@@ -1,8 +1,8 @@
 # earshot: make help says what can be made.
 #
 # Every room's sources go into one archive; the roof (daemon/*.c), the command
-# line (daemon/ctl), unit tests, fuzzers and benches are linked with it.  A room is found by its folder, so a new
-# file needs no line here.
+# line (daemon/ctl), unit tests, fuzzers and benches are linked with it.  A room
+# is found by its folder, so a new file needs no line here.
 
 VERSION = 0.1.0
 
@@ -98,7 +98,7 @@ deps-lab: deps
 WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint deb,\
 	$(MAKECMDGOALS))
 $(call objects,$(SOURCES)): | $(if $(WITH_SETUP),deps) found
-$(call objects,$(wildcard tests/*/*.c)): | $(if $(WITH_SETUP),deps-test)
+$(call objects,$(wildcard tests/*/*.c)) $(PLUGINS): | $(if $(WITH_SETUP),deps-test)
 
 found: $(if $(WITH_SETUP),deps)
 	@pkg-config --print-errors --exists $(MINIMUM) || { echo >&2 \
