@@ -97,6 +97,7 @@ submit(long threads, long count, bool tasks)
 	es_loop *loop = bench_loop();
 	es_loop_thread *thread = bench_start(loop);
 	double began = 0, submitted = 0, cpu = process_cpu_ns();
+	es_loop_stats stats;
 	long i;
 
 	need(threads > 0 && threads <= THREADS_MAX, "too many threads");
@@ -130,11 +131,14 @@ submit(long threads, long count, bool tasks)
 	else
 		need(es_await(all_ran, ES_S(100)) == 0, "some were lost");
 	cpu = process_cpu_ns() - cpu;
+	es_loop_get_stats(loop, &stats);
 	bench_stop(loop, thread);
 	es_future_unref(all_ran); /* not before who settled it has ended */
 	put("per_s", (double)count * 1e9 / (ended_ns - began));
 	put("submit_ns", (submitted - began) / (double)count);
 	put("cpu_ns", cpu / (double)count);
+	put("calls_per_turn", (double)count / (double)stats.iterations);
+	put("calls_per_wakeup", (double)count / (double)(stats.wakeups + 1));
 }
 
 static int

@@ -88,7 +88,7 @@ source.onmessage = (m) => {
 class Relay:
     """To the daemon and back; the way back is cut after some bytes."""
 
-    def __init__(self, port, bytes_each=1300):
+    def __init__(self, port, bytes_each=900):
         self.port, self.bytes_each = port, bytes_each
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]

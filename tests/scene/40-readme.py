@@ -34,8 +34,9 @@ class Readme:
         if len(found) != 1:
             raise scene.Failure(f"{pattern}: {found} in README")
         self.commands.remove(found[0])
-        return found[0].replace("build/earshotd", scene.EARSHOTD).replace(
-            "build/earshot", scene.EARSHOT).replace(
+        return re.sub(r"build/(earshotd?)\b", lambda program: {
+            "earshotd": scene.EARSHOTD,
+            "earshot": scene.EARSHOT}[program[1]], found[0]).replace(
             "127.0.0.1:8080", f"127.0.0.1:{self.daemon.port}").replace(
             "FILE", str(self.daemon.conf)).replace(
             "find / -xdev", f"find {scene.TMP}/tree -xdev")
