@@ -64,7 +64,7 @@ PLUGINS = $(patsubst %.c,$(B)/%.so,$(wildcard tests/plugins/*.c))
 LIBRARY = $(B)/libearshot.a
 PROGRAMS = $(B)/earshotd $(if $(wildcard daemon/ctl/*.c),$(B)/earshot)
 TESTED = $(PROGRAMS) $(UNITS) $(FUZZERS) $(HELPERS) $(SEEDS) $(HOOKED) \
-	$(PLUGINS)
+	$(PLUGINS) $(B)/earshot.h
 
 all: $(LIBRARY) $(PROGRAMS) $(B)/earshot.h
 
