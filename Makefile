@@ -253,7 +253,7 @@ deb: deps deps-deb
 
 # What set-up built stays: it is not ours and half a minute's work.
 clean:
-	rm -rf $(B)/obj $(B)/tests $(LIBRARY) $(B)/earshotd $(B)/earshot \
+	rm -rf $(B)/obj $(B)/tests $(LIBRARY) $(PROGRAMS) $(B)/earshot.h \
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
 .PHONY: all help deps deps-lab found run test check check-lab-long \
