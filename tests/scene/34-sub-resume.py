@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 """earshot sub: connections break, servers go and refuse; nothing is lost or
 doubled that the server still has, and what is gone is told."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 """Plugins: callbacks in order, and every function of the host.
 

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 # limit: 120
 """Exec handlers: the examples in three languages, every command, every way

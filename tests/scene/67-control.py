@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 # limit: 120
 """The control socket: who may, what is told, what is done."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 # limit: 280
 """Random signals during start, work, reload and drain: no hang, and the exit

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 """A service manager played by the test: what it is told and when, what happens
 when it cannot be told, and sockets that it passes.  Needs no systemd; the real
