@@ -202,6 +202,11 @@ hub_publish(struct hub *hub, const char *name, size_t len,
 	rc = channel_get(hub, name, len, &channel);
 	if (rc < 0)
 		return rc;
+	if (hub->gate != NULL) {
+		rc = gate_pass(hub, channel, message, now_us);
+		if (rc < 0)
+			return rc;
+	}
 	offset = append(hub, channel, message, now_us);
 	if (offset < 0)
 		return offset;
