@@ -65,7 +65,7 @@ struct conf_handler {
 	struct conf_list exec; /* program and arguments, no shell */
 	struct conf_list paths; /* WebSocket endpoints of its own */
 	struct conf_list channels; /* patterns: raw connections to those */
-	struct conf_list consumes; /* patterns: each message of those */
+	struct conf_list consumes, filters; /* patterns: messages of those */
 	struct conf_option *options;
 	size_t option_count;
 	int64_t workers; /* processes of exec */

@@ -153,6 +153,7 @@ const struct key handler_keys[] = {
 	    FIELD(channels), 0, 0, LIST },
 	{ SECTION_HANDLER, "consume", add_pattern,
 	    FIELD(consumes), 0, 0, LIST },
+	{ SECTION_HANDLER, "filter", add_pattern, FIELD(filters), 0, 0, LIST },
 	{ SECTION_HANDLER, "option.KEY", set_option, 0, 0, 0, LIST | PREFIX },
 	{ SECTION_HANDLER, "workers", set_COUNT, FIELD(workers), 1, 1024, 0 },
 	{ SECTION_HANDLER, "window", set_COUNT, FIELD(window), 1, 1024, 0 },
@@ -219,6 +220,7 @@ handler_fini(struct conf_handler *handler)
 	list_clear(&handler->paths);
 	list_clear(&handler->channels);
 	list_clear(&handler->consumes);
+	list_clear(&handler->filters);
 }
 
 void
@@ -270,7 +272,8 @@ handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 	       list_equal(&a->exec, &b->exec) &&
 	       list_equal(&a->paths, &b->paths) &&
 	       list_equal(&a->channels, &b->channels) &&
-	       list_equal(&a->consumes, &b->consumes) && options_equal(a, b) &&
+	       list_equal(&a->consumes, &b->consumes) &&
+	       list_equal(&a->filters, &b->filters) && options_equal(a, b) &&
 	       a->workers == b->workers && a->window == b->window &&
 	       a->callback_timeout_us == b->callback_timeout_us &&
 	       a->queue_messages == b->queue_messages &&
@@ -344,11 +347,11 @@ handler_check(struct reader *reader, const struct section *section)
 		    quote_section(section).text,
 		    handler->plugin ? "both" : "neither");
 	if (handler->paths.count + handler->channels.count +
-		handler->consumes.count ==
+		handler->consumes.count + handler->filters.count ==
 	    0)
 		reader_fault(reader,
-		    "%s is bound to nothing, expected path, channel or "
-		    "consume",
+		    "%s is bound to nothing, expected path, channel, consume "
+		    "or filter",
 		    quote_section(section).text);
 	if (handler->backoff_min_us > handler->backoff_max_us)
 		reader_fault(reader,

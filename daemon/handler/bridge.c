@@ -50,7 +50,7 @@ take_room(_Atomic int64_t *bytes, int64_t add, int64_t max)
 	return -EAGAIN;
 }
 
-static void
+void
 request_free(struct request *request)
 {
 	atomic_fetch_sub(&request->handler->in_flight, cost_of(request->len));
@@ -112,7 +112,8 @@ request_run(void *arg)
 	/* Cancelled before its turn: it does not happen. */
 	if (request->f == NULL || !es_future_done(request->f))
 		request->fn(request, request->f);
-	request_free(request);
+	if (!request->kept)
+		request_free(request);
 }
 
 static void
@@ -548,5 +549,7 @@ bridge_init(struct handler *handler)
 		.result = bridge_result,
 		.cancel = bridge_cancel,
 		.unref = bridge_unref,
+		.change = bridge_change,
+		.refuse = bridge_refuse,
 	};
 }

@@ -16,6 +16,7 @@ struct request {
 	const char *name;
 	void (*fn)(struct request *request, es_future *f);
 	es_future *f; /* NULL: nobody waits */
+	bool kept; /* its work goes on: not freed behind fn */
 	es_conn conn;
 	enum message_kind kind;
 	uint16_t code;
@@ -39,6 +40,7 @@ int request_post(struct request *request, const char *name,
     void (*fn)(struct request *request, es_future *f),
     es_future **ret_future) ANY_THREAD;
 void request_fail(struct request *request, int error);
+void request_free(struct request *request);
 /* The value is the future's, or nobody's. */
 void give(es_future *f, void *value, es_drop drop);
 void give_nothing(struct request *request, int error);
@@ -51,5 +53,10 @@ int bridge_publish(void *self, const char *channel, enum es_kind kind,
     const void *data, size_t len, es_future **ret_future) ANY_THREAD;
 int bridge_history(void *self, const char *channel, const char *from,
     size_t limit, es_future **ret_future) ANY_THREAD;
+
+/* verdict.c: of the host's table, on the worker that is asked. */
+int bridge_change(void *self, es_verdict *verdict, enum es_kind kind,
+    const void *data, size_t len);
+int bridge_refuse(void *self, es_verdict *verdict, const char *reason);
 
 #endif

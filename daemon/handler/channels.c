@@ -17,32 +17,64 @@
 #define HISTORY_BYTES_MAX (4 * LIMITS_MIB)
 
 static void
+published(struct request *request, int64_t offset,
+    const struct position *position, const char *text)
+{
+	struct es_position *value = NULL;
+
+	if (offset >= 0 && request->f != NULL)
+		value = memory_alloc(sizeof(*value));
+	if (offset < 0 && text != NULL && request->f != NULL) {
+		(void)es_future_set_error(
+		    request->f, (int)offset, "refused: %s", text);
+	} else if (offset < 0) {
+		request_fail(request, (int)offset);
+	} else if (value != NULL) {
+		*value =
+		    (struct es_position){ position->epoch, position->offset };
+		give(request->f, value, memory_free);
+	} else {
+		give_nothing(request, 0); /* published, if nobody knows where */
+	}
+}
+
+/* A filter had it; its request waited for that. */
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct request *request = (struct request *)(uintptr_t)verdict->cookie;
+
+	(void)publisher;
+	published(request, verdict->offset, &verdict->position, verdict->text);
+	request_free(request);
+}
+
+/* How much may wait is in_flight_bytes_max, as for all requests. */
+const struct hub_publisher_ops bridge_publisher = { .verdict = on_verdict };
+
+static void
 do_publish(struct request *request, es_future *f)
 {
+	struct handler *handler = request->handler;
 	const struct hub_message message = {
 		.kind = request->kind,
 		.payload = request->data,
 		.len = request->len,
 		.checked = true, /* by bridge_publish() */
+		.publisher = &handler->publisher,
+		.cookie = (uintptr_t)request,
 	};
-	struct es_position *value = NULL;
 	struct position position;
 	int64_t offset;
 
-	offset = hub_publish(request->handler->handlers->rooms.hub,
-	    request->channel, strlen(request->channel), HUB_INSIDE, &message,
-	    clock_wall_us(), &position);
-	if (offset >= 0 && f != NULL)
-		value = memory_alloc(sizeof(*value));
-	if (offset < 0) {
-		request_fail(request, (int)offset);
-	} else if (value != NULL) {
-		*value =
-		    (struct es_position){ position.epoch, position.offset };
-		give(f, value, memory_free);
-	} else {
-		give_nothing(request, 0); /* published, if nobody knows where */
-	}
+	(void)f;
+	offset = hub_publish(handler->handlers->rooms.hub, request->channel,
+	    strlen(request->channel), HUB_INSIDE, &message, clock_wall_us(),
+	    &position);
+	if (offset == -EINPROGRESS)
+		request->kept = true;
+	else
+		published(request, offset, &position, NULL);
 }
 
 int

@@ -16,9 +16,8 @@
  *          given to a function is copied.  A future is the caller's, to be
  *          given back by es_unref().
  * Units    Microseconds; wall clock for times of messages.
- * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way, try
- *          later.  -ENOTCONN.  -EINVAL: an argument.  -ENOMEM.  -ESHUTDOWN:
- *          the daemon has ended, or not begun.
+ * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way.  -EINVAL,
+ *          -ENOMEM.  -ESHUTDOWN: the daemon has ended, or not begun.
  */
 
 #include <errno.h>
@@ -26,17 +25,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ES_PLUGIN_VERSION 1u
+#define ES_PLUGIN_VERSION 2u /* those of version 1 run as they did */
 
 typedef uint64_t es_conn; /* a connection's name; 0 is none, ever */
 typedef struct es_future es_future; /* a result in flight */
+typedef struct es_verdict es_verdict; /* on a message before its tape */
 typedef void (*es_drop)(void *arg); /* releases arg; NULL: nothing to do */
 
 enum es_kind { ES_TEXT, ES_JSON, ES_BINARY };
 enum es_log_level { ES_LOG_ERROR, ES_LOG_WARN, ES_LOG_INFO, ES_LOG_DEBUG };
-
 #define ES_WAIT_FOREVER INT64_MAX
-
 struct es_header {
 	const char *name, *value; /* name in lower case */
 };
@@ -57,7 +55,7 @@ struct es_message {
 	enum es_kind kind;
 	const void *data;
 	size_t len;
-	const char *channel; /* consumed: where from; else NULL */
+	const char *channel; /* consumed: where from; to be published: where */
 	struct es_position position; /* consumed: its own */
 	int64_t time_us; /* consumed: when it was published */
 };
@@ -84,14 +82,12 @@ struct es_history { /* what es_history() brings */
 	const struct es_message *messages;
 };
 
-/* What the plugin gives; zero what it does not want. */
+/* What the plugin gives, zero what it does not want; grows at its end. */
 struct es_handler {
 	uint32_t version; /* ES_PLUGIN_VERSION */
 	void *state; /* given to every callback */
-	/*
-	 * 0 accepts; a close code (4401, 4403, …) or -errno (then 4403)
-	 * refuses.  *user is the connection's, for the callbacks that follow.
-	 */
+	/* 0; a close code (4401, …) or -errno (4403) refuses.  *user is the
+	 * connection's, for the callbacks that follow. */
 	int (*on_open)(
 	    void *state, es_conn conn, const struct es_open *open, void **user);
 	/* < 0: goes to on_error, the connection lives.  conn 0: consumed. */
@@ -105,6 +101,9 @@ struct es_handler {
 	es_drop drop_user; /* after on_close, unless user is NULL */
 	/* Own threads must be joined here: the host is gone afterwards. */
 	void (*end)(void *state);
+	/* Before a message is on its tape: 0: it may; < 0, es_refuse(): not. */
+	int (*on_publish)(
+	    void *state, const struct es_message *message, es_verdict *verdict);
 };
 
 /* The host's functions, of which the wrappers below are the readable form. */
@@ -132,6 +131,9 @@ struct es_host {
 	const void *(*result)(void *self, const es_future *f);
 	int (*cancel)(void *self, es_future *f);
 	void (*unref)(void *self, es_future *f);
+	int (*change)(void *self, es_verdict *verdict, enum es_kind kind,
+	    const void *data, size_t len);
+	int (*refuse)(void *self, es_verdict *verdict, const char *reason);
 };
 
 /* The one symbol a plugin has.  < 0: it does not want to run. */
@@ -140,8 +142,6 @@ extern "C"
 #endif
     int
     earshot_plugin(const struct es_host *host, struct es_handler *handler);
-typedef int (*es_plugin_fn)(
-    const struct es_host *host, struct es_handler *handler);
 
 #ifndef ES_NO_WRAPPERS
 #include "daemon/handler/earshot_calls.h" /* installed: in this one */

@@ -20,6 +20,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/filter.h"
 #include "daemon/handler/wire.h"
 #include "daemon/handler/worker.h"
 
@@ -50,8 +51,10 @@ exec_start(struct handler *handler)
 	if (getrandom(&exec->random, sizeof(exec->random), GRND_NONBLOCK) < 0)
 		exec->random = (uint64_t)clock_wall_us();
 	handler->exec = exec;
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
 		worker_init(&exec->workers[i], exec, i);
+		command_init(&exec->workers[i]);
+	}
 	for (i = 0; i < count; i++)
 		worker_start(&exec->workers[i]);
 	return 0;
@@ -287,8 +290,8 @@ land(struct session *session)
 	worker->flying--;
 }
 
-static struct session *
-find_flying(struct worker *worker, uint64_t seq)
+struct session *
+exec_flying(struct worker *worker, uint64_t seq)
 {
 	LIST_EACH_SAFE(node, next, &worker->flight)
 	{
@@ -304,7 +307,7 @@ find_flying(struct worker *worker, uint64_t seq)
 static int
 on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 {
-	struct session *session = find_flying(worker, seq);
+	struct session *session = exec_flying(worker, seq);
 	struct event *event;
 
 	if (session == NULL)
@@ -317,9 +320,11 @@ on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 		session->known = true;
 	if (event->kind == EVENT_CLOSE)
 		session->ended = true;
+	if (event->kind == EVENT_PUBLISH)
+		filter_judged(session, event);
 	session_handled(session, 1, (int64_t)event->len);
 	session_event_free(event);
-	if (session->name == 0)
+	if (session_consumes(session))
 		consume_more(session);
 	session_update(session); /* may be its end */
 	if (!list_empty(&worker->ready))
@@ -423,7 +428,9 @@ lose(struct session *session, struct event *event) LOOP_THREAD
 		session_refuse(session, 1011, "its handler failed");
 	if (event->kind == EVENT_CLOSE)
 		session->ended = true;
-	if (event->kind != EVENT_OPEN)
+	if (event->kind == EVENT_PUBLISH)
+		filter_lost(session, event);
+	else if (event->kind != EVENT_OPEN)
 		push_lost(session, event);
 	session_handled(session, 1, (int64_t)event->len);
 	session_event_free(event);
@@ -435,6 +442,7 @@ exec_on_over(struct worker *worker)
 	struct handler *handler = worker->exec->handler;
 	struct list *node;
 
+	command_forget(worker);
 	while ((node = list_first(&worker->flight)) != NULL) {
 		struct session *session =
 		    LIST_ENTRY(node, struct session, ready);

@@ -18,7 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/exec.h"
-#include "daemon/handler/session.h"
+#include "daemon/handler/filter.h"
 #include "proto/channel.h"
 
 #include <assert.h>
@@ -62,6 +62,8 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 		list_init(&handler->sessions);
 		list_init(&handler->paused);
 		list_init(&handler->refused);
+		hub_publisher_init(
+		    &handler->publisher, &bridge_publisher, handler);
 	}
 	*ret_handlers = handlers;
 	return 0;
@@ -92,9 +94,11 @@ on_tick(void *arg)
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->tick);
 	handlers->tick = NULL;
-	for (i = 0; i < handlers->count; i++)
+	for (i = 0; i < handlers->count; i++) {
 		if (handlers->items[i].exec == NULL)
 			plugin_tick(&handlers->items[i], now_us);
+		filter_tick(&handlers->items[i], now_us);
+	}
 	consume_tick(handlers);
 	if (es_call_later(handlers->rooms.loop, tick_us(handlers),
 		"handlers tick", on_tick, handlers, NULL, &handlers->tick) < 0)
@@ -117,6 +121,7 @@ start_on_loop(void *arg, es_value *ret)
 			r = exec_start(handler);
 	}
 	consume_start(handlers);
+	filters_start(handlers);
 	if (r == 0)
 		r = es_call_later(handlers->rooms.loop, tick_us(handlers),
 		    "handlers tick", on_tick, handlers, NULL, &handlers->tick);
@@ -350,6 +355,7 @@ handlers_hurry(struct handlers *handlers)
 	for (i = 0; i < handlers->count; i++)
 		if (handlers->items[i].exec != NULL)
 			exec_hurry(handlers->items[i].exec);
+	filters_hurry(handlers);
 	if (handlers->waiting.done == NULL)
 		return;
 	if (handlers->waiting.end)
@@ -414,8 +420,9 @@ handlers_unload(struct handlers *handlers, es_usec timeout)
 	return left;
 }
 
+/* Of all handlers before their processes: those may be publishers. */
 static void
-handler_fini(struct handler *handler) LOOP_THREAD
+free_sessions(struct handler *handler) LOOP_THREAD
 {
 	struct list *node;
 
@@ -427,7 +434,6 @@ handler_fini(struct handler *handler) LOOP_THREAD
 		session->busy = false; /* its executor is shut down */
 		session_free(session);
 	}
-	exec_free(handler->exec);
 }
 
 void
@@ -447,7 +453,9 @@ handlers_free(struct handlers *handlers)
 		es_future_unref(handlers->waiting.quiet);
 	}
 	for (i = 0; i < handlers->count; i++)
-		handler_fini(&handlers->items[i]);
+		free_sessions(&handlers->items[i]);
+	for (i = 0; i < handlers->count; i++)
+		exec_free(handlers->items[i].exec);
 	consume_end(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);

@@ -32,6 +32,8 @@ struct handler_counts {
 	uint64_t bad_lines; /* what processes said and we did not take */
 	uint64_t commands; /* what they asked for */
 	uint64_t gaps; /* consumed messages that were gone before their turn */
+	uint64_t publishes, publishes_changed; /* filtered */
+	uint64_t publishes_refused, publishes_failed;
 };
 
 struct handler {
@@ -51,6 +53,7 @@ struct handler {
 	struct es_host host;
 	void *object; /* as dlopen() gave it */
 	bool loaded;
+	struct hub_publisher publisher;
 	_Atomic int64_t in_flight; /* bytes on their way onto the loop */
 	_Atomic uint64_t again; /* times one was told -EAGAIN */
 };
@@ -60,6 +63,7 @@ struct handlers {
 	struct line *lines; /* by slot */
 	struct handler *items;
 	size_t count;
+	es_executor *filter; /* NULL: no plugin filters */
 	es_call *tick;
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
@@ -123,6 +127,7 @@ void plugin_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
 
 /* bridge.c: the host's table */
 void bridge_init(struct handler *handler);
+extern const struct hub_publisher_ops bridge_publisher; /* channels.c */
 
 /* handler.c.  The last reference frees the struct, not what it holds. */
 void handlers_unref(struct handlers *handlers) ANY_THREAD;

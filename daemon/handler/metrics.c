@@ -33,6 +33,15 @@ static const struct metric {
 	    "lines of processes that were not taken"),
 	COUNT(gaps, "handler_gaps_total",
 	    "messages that were gone before a consuming handler had them"),
+	COUNT(publishes, "handler_publishes_total",
+	    "messages the handler was asked about before they were published"),
+	COUNT(publishes_changed, "handler_publishes_changed_total",
+	    "of those, changed"),
+	COUNT(publishes_refused, "handler_publishes_refused_total",
+	    "of those, refused"),
+	COUNT(publishes_failed, "handler_publishes_failed_total",
+	    "of those, refused because the handler failed: it died, or took "
+	    "longer than limit callback_timeout"),
 #undef COUNT
 };
 

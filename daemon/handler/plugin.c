@@ -18,7 +18,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
-#include "daemon/handler/session.h"
+#include "daemon/handler/filter.h"
 
 #include <assert.h>
 #include <dlfcn.h>
@@ -116,7 +116,26 @@ call_back(struct session *session, struct event *event)
 	case EVENT_CLOSE:
 		call_close(session, event);
 		break;
+	case EVENT_PUBLISH: /* filter_call() */
+		break;
 	}
+}
+
+/* false: that was the last one of this turn. */
+static bool
+handle(struct session *session, struct event *event)
+{
+	bool more = true;
+
+	session->handled++;
+	session->handled_bytes += (int64_t)event->len;
+	if (event->kind == EVENT_PUBLISH) {
+		more = filter_call(session, event); /* keeps it */
+	} else {
+		call_back(session, event);
+		session_event_free(event);
+	}
+	return more;
 }
 
 static int
@@ -131,11 +150,7 @@ run_job(void *arg, es_value *ret)
 		struct event *event = LIST_ENTRY(node, struct event, node);
 
 		list_remove(node);
-		call_back(session, event);
-		session->handled++;
-		session->handled_bytes += (int64_t)event->len;
-		session_event_free(event);
-		if (clock_now_us() >= until_us)
+		if (!handle(session, event) || clock_now_us() >= until_us)
 			break;
 	}
 	return 0;
@@ -181,10 +196,12 @@ on_ran(es_future *f, void *arg)
 		handler->late--;
 	session->told_late = false;
 	take_back(session);
+	if (session->asking != NULL)
+		filter_take(session);
 	count_back(session);
 	if (refuse != 0 && !session->refused)
 		session_refuse(session, refuse, "refused");
-	if (session->name == 0)
+	if (session_consumes(session))
 		consume_more(session);
 	if (!list_empty(&handler->refused))
 		plugin_retry(handler);
@@ -195,11 +212,14 @@ on_ran(es_future *f, void *arg)
 static int
 submit(struct session *session)
 {
-	const struct handlers_rooms *rooms = &session->handler->handlers->rooms;
+	struct handlers *handlers = session->handler->handlers;
+	const struct handlers_rooms *rooms = &handlers->rooms;
+	es_executor *executor =
+	    session->asking != NULL ? handlers->filter : rooms->work;
 	es_future *f;
 	int r;
 
-	r = es_executor_submit(rooms->work, (uint64_t)(uintptr_t)session,
+	r = es_executor_submit(executor, (uint64_t)(uintptr_t)session,
 	    "callback", run_job, session, NULL, rooms->loop, &f);
 	if (r < 0)
 		return r;
@@ -328,6 +348,9 @@ plugin_tick(struct handler *handler, int64_t now_us)
 
 /* Loading, on a worker */
 
+typedef int (*plugin_fn)(
+    const struct es_host *host, struct es_handler *handler);
+
 struct loading {
 	struct handler *handler;
 	char *text;
@@ -373,7 +396,7 @@ fault(struct loading *loading, const char *fmt, ...)
 }
 
 static int
-begin_plugin(struct loading *loading, es_plugin_fn fn)
+begin_plugin(struct loading *loading, plugin_fn fn)
 {
 	struct handler *handler = loading->handler;
 	const int r = fn(&handler->host, &handler->plugin);
@@ -383,10 +406,18 @@ begin_plugin(struct loading *loading, es_plugin_fn fn)
 		    handler->conf->plugin, strerrordesc_np(-r) ?: "?");
 		return -ECANCELED;
 	}
-	if (handler->plugin.version == ES_PLUGIN_VERSION)
+	if (handler->plugin.version < 1 ||
+	    handler->plugin.version > ES_PLUGIN_VERSION) {
+		fault(loading, "%s is of version %u, expected 1 to %u",
+		    handler->conf->plugin, handler->plugin.version,
+		    ES_PLUGIN_VERSION);
+		return -ENOEXEC;
+	}
+	if (handler->conf->filters.count == 0 ||
+	    handler->plugin.on_publish != NULL)
 		return 0;
-	fault(loading, "%s is of version %u, expected %u",
-	    handler->conf->plugin, handler->plugin.version, ES_PLUGIN_VERSION);
+	fault(loading, "%s has no on_publish, which filter needs",
+	    handler->conf->plugin);
 	return -ENOEXEC;
 }
 
@@ -395,7 +426,7 @@ load_job(void *arg, es_value *ret)
 {
 	struct loading *loading = arg;
 	const char *path = loading->handler->conf->plugin;
-	es_plugin_fn fn;
+	plugin_fn fn;
 	void **object = &loading->handler->object;
 
 	(void)ret;
@@ -405,7 +436,7 @@ load_job(void *arg, es_value *ret)
 		return -ENOENT;
 	}
 	/* Never closed: its code may be in use up to the last instruction. */
-	fn = (es_plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
+	fn = (plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
 	if (fn == NULL) {
 		fault(loading, "%s has no symbol earshot_plugin", path);
 		return -ENOEXEC;
@@ -421,6 +452,11 @@ plugin_load(struct handler *handler, char *ret_text, size_t size)
 	es_future *f;
 	int r;
 
+	r = filters_threads(handler->handlers, handler);
+	if (r < 0) {
+		fault(&loading, "%s", strerrordesc_np(-r));
+		return r;
+	}
 	bridge_init(handler);
 	(void)on_exit(on_process_exit, NULL); /* without it: no message */
 	atomic_store(&loading_path, handler->conf->plugin);

@@ -19,6 +19,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/exec.h"
+#include "daemon/handler/filter.h"
 #include "proto/frame.h"
 
 #include <assert.h>
@@ -45,7 +46,10 @@ session_event_free(struct event *event)
 {
 	if (event != NULL)
 		assert(list_empty(&event->node));
-	memory_free(event);
+	if (event != NULL && event->kind == EVENT_PUBLISH)
+		ask_free(ask_of(event));
+	else
+		memory_free(event);
 }
 
 /* Life */
@@ -122,7 +126,6 @@ session_init(struct handler *handler, const struct es_open *open,
 		return -ENOMEM;
 	}
 	list_append(&handler->sessions, &session->node);
-	handler->session_count++;
 	*ret_session = session;
 	return 0;
 }
@@ -149,6 +152,7 @@ session_new(struct handler *handler, void *conn, uint32_t slot,
 		return -ENOMEM;
 	session->conn = conn;
 	session->name = conn_name(slot, generation);
+	handler->session_count++;
 	handler->handlers->sessions++;
 	atomic_store(&line_of(session)->name, session->name);
 	*ret_session = session;
@@ -194,12 +198,13 @@ session_free(struct session *session)
 	struct handler *handler = session->handler;
 
 	assert(!session->busy);
-	if (!list_empty(&session->node)) {
-		list_remove(&session->node);
+	if (session->asking != NULL)
+		filter_forget(session);
+	list_remove(&session->node);
+	if (session->name != 0) {
 		handler->session_count--;
-	}
-	if (session->name != 0)
 		handler->handlers->sessions--;
+	}
 	if (session->active)
 		handler->handlers->active--;
 	handler->queued_bytes -= session->bytes;
@@ -228,17 +233,24 @@ session_is_over(const struct session *session)
 
 /* Pausing */
 
-static bool
-is_full(const struct session *session, int64_t part)
+bool
+session_queue_is_full(const struct session *session, int64_t part)
 {
 	const struct handler *handler = session->handler;
 	const struct conf_handler *conf = handler->conf;
-	const int64_t unsent = atomic_load(&line_of(session)->bytes);
 
 	return session->count * part >= conf->queue_messages ||
 	       session->bytes * part >= conf->queue_bytes ||
-	       unsent * part >= conf->send_bytes_max ||
 	       handler->queued_bytes >= conf->queue_bytes_total;
+}
+
+static bool
+is_full(const struct session *session, int64_t part)
+{
+	const int64_t unsent = atomic_load(&line_of(session)->bytes);
+
+	return unsent * part >= session->handler->conf->send_bytes_max ||
+	       session_queue_is_full(session, part);
 }
 
 static void
@@ -247,6 +259,8 @@ update_pause(struct session *session)
 	struct handler *handler = session->handler;
 	const struct handler_ops *ops = handler->handlers->rooms.ops;
 
+	if (session->asking != NULL)
+		filter_update_full(session);
 	if (session->conn == NULL)
 		return;
 	if (!session->paused && is_full(session, 1)) {

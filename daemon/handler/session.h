@@ -16,7 +16,13 @@
 
 #define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
 
-enum event_kind { EVENT_OPEN, EVENT_MESSAGE, EVENT_ERROR, EVENT_CLOSE };
+enum event_kind {
+	EVENT_OPEN,
+	EVENT_MESSAGE,
+	EVENT_ERROR,
+	EVENT_CLOSE,
+	EVENT_PUBLISH /* filter.c; is an ask's */
+};
 
 struct event {
 	struct list node;
@@ -46,7 +52,7 @@ struct session {
 	struct list pausing; /* in handler.paused */
 	struct handler *handler;
 	void *conn; /* NULL: gone */
-	es_conn name; /* 0: of a channel */
+	es_conn name; /* 0: of a channel, or a publisher's */
 	struct es_open open; /* in one piece of memory at open_memory */
 	void *open_memory;
 
@@ -74,6 +80,8 @@ struct session {
 	bool known; /* a process has had its open */
 	bool told; /* exec.c: its error is in the queue */
 
+	struct asking *asking; /* filter.c: a publisher's; NULL: it is not */
+
 	/* consume: the channel's name is open.channel */
 	struct list of_topic;
 	uint64_t epoch;
@@ -100,6 +108,14 @@ void session_refuse(
 void session_free(struct session *session) LOOP_THREAD;
 /* Sessions that are gone and handled are freed. */
 bool session_is_over(const struct session *session);
+/* Of what may wait, all of it, or that part. */
+bool session_queue_is_full(const struct session *session, int64_t part);
+
+static inline bool
+session_consumes(const struct session *session)
+{
+	return session->name == 0 && session->asking == NULL;
+}
 
 int session_init(struct handler *handler, const struct es_open *open,
     struct session **ret_session) LOOP_THREAD;

@@ -7,6 +7,7 @@
  */
 
 #include "daemon/handler/wire.h"
+#include "daemon/handler/filter.h"
 #include "proto/base64.h"
 #include "proto/channel.h"
 #include "proto/json.h"
@@ -175,6 +176,10 @@ put_where(
 		put_member(put, "conn", text);
 		return;
 	}
+	if (event->kind == EVENT_PUBLISH) {
+		put_member(put, "channel", ask_of_const(event)->channel);
+		return;
+	}
 	put_member(put, "channel", session->open.channel);
 	if (event->kind != EVENT_MESSAGE)
 		return;
@@ -209,7 +214,8 @@ wire_put_event(struct buffer *out, const struct session *session,
 	static const char *const names[] = { [EVENT_OPEN] = "open",
 		[EVENT_MESSAGE] = "message",
 		[EVENT_ERROR] = "error",
-		[EVENT_CLOSE] = "close" };
+		[EVENT_CLOSE] = "close",
+		[EVENT_PUBLISH] = "publish" };
 	const size_t before = out->len;
 	struct put put = { .out = out };
 	char text[64];
@@ -222,7 +228,8 @@ wire_put_event(struct buffer *out, const struct session *session,
 		put_open(&put, &session->open);
 		if (event->again)
 			put_text(&put, ",\"retry\":true");
-	} else if (event->kind == EVENT_MESSAGE) {
+	} else if (event->kind == EVENT_MESSAGE ||
+		   event->kind == EVENT_PUBLISH) {
 		put_payload(&put, event);
 	} else if (event->kind == EVENT_ERROR) {
 		put_error(&put, session, event);
@@ -270,15 +277,19 @@ wire_put_ok(struct buffer *out, int64_t id, const struct position *position,
 }
 
 int
-wire_put_error(struct buffer *out, int64_t id, int error)
+wire_put_error(struct buffer *out, int64_t id, int error, const char *text)
 {
-	const char *name = strerrorname_np(-error);
+	const size_t before = out->len;
+	struct put put = { .out = out };
 
-	return buffer_printf(out, LINE_BYTES_MAX,
-	    "{\"reply\":%" PRId64
-	    ",\"error\":{\"code\":\"%s\",\"message\":\"%s\"}}\n",
-	    id, name != NULL ? name : "?",
-	    strerrordesc_np(-error) != NULL ? strerrordesc_np(-error) : "?");
+	put.error = buffer_printf(out, LINE_BYTES_MAX,
+	    "{\"reply\":%" PRId64 ",\"error\":{\"code\":\"%s\"", id,
+	    strerrorname_np(-error) ?: "?");
+	put_member(&put, "message", text ?: strerrordesc_np(-error) ?: "?");
+	put_text(&put, "}}\n");
+	if (put.error < 0)
+		out->len = before;
+	return put.error;
 }
 
 /* Getting */
@@ -300,6 +311,7 @@ static const struct {
 	{ "refuse", WIRE_REFUSE },
 	{ "subscribe", WIRE_SUBSCRIBE },
 	{ "unsubscribe", WIRE_UNSUBSCRIBE },
+	{ "change", WIRE_CHANGE },
 };
 
 static void
@@ -326,11 +338,10 @@ get_string(const struct json_member *member, char **ret_text, size_t *ret_len)
 {
 	char *text;
 	size_t len;
-	int64_t decoded;
+	int64_t decoded = -1;
 
-	if (!json_member_string(member, &text, &len))
-		return false;
-	decoded = json_unescape(text, len);
+	if (json_member_string(member, &text, &len))
+		decoded = json_unescape(text, len);
 	if (decoded < 0)
 		return false;
 	*ret_text = text;
@@ -424,6 +435,16 @@ get_code(struct get *get, const struct json_member *member)
 }
 
 static bool
+get_seq(struct get *get, const struct json_member *member)
+{
+	int64_t seq;
+
+	get->command->seq =
+	    json_member_integer(member, &seq) && seq > 0 ? (uint64_t)seq : 0;
+	return get->command->seq > 0;
+}
+
+static bool
 get_reason(struct get *get, const struct json_member *member)
 {
 	char *text;
@@ -453,6 +474,8 @@ get_field(struct get *get, const struct json_member *member)
 
 	if (key_is(member, "conn"))
 		right = get_conn(member, &get->command->conn);
+	else if (key_is(member, "seq"))
+		right = get_seq(get, member);
 	else if (key_is(member, "channel"))
 		right = get_channel(get, member);
 	else if (key_is(member, "text") || key_is(member, "json") ||
@@ -498,13 +521,17 @@ check_fields(struct get *get)
 
 	if (kind == WIRE_DONE)
 		return;
-	if (kind != WIRE_PUBLISH && command->conn == 0)
+	if (kind == WIRE_CHANGE && command->seq == 0)
+		fault(get, "missing field: seq", "", 0);
+	if (kind != WIRE_PUBLISH && kind != WIRE_CHANGE && command->conn == 0 &&
+	    (kind != WIRE_REFUSE || command->seq == 0))
 		fault(get, "missing field: conn", "", 0);
 	if ((kind == WIRE_PUBLISH || kind == WIRE_SUBSCRIBE ||
 		kind == WIRE_UNSUBSCRIBE) &&
 	    command->channel == NULL)
 		fault(get, "missing field: channel", "", 0);
-	if ((kind == WIRE_PUBLISH || kind == WIRE_SEND) &&
+	if ((kind == WIRE_PUBLISH || kind == WIRE_SEND ||
+		kind == WIRE_CHANGE) &&
 	    command->payload == NULL)
 		fault(get, "missing field: text, json or base64", "", 0);
 }

@@ -76,6 +76,7 @@ conn_new(
 	list_init(&conn->node);
 	list_init(&conn->subscriptions);
 	list_init(&conn->out_node);
+	hub_publisher_init(&conn->publisher, NULL, NULL);
 	buffer_init(&conn->out);
 	wheel_entry_init(&conn->deadline);
 	list_append(&net->conns, &conn->node);
@@ -113,6 +114,7 @@ conn_free(struct conn *conn)
 	struct net *net = conn->net;
 
 	tell_session(conn);
+	hub_publisher_end(net->hub, &conn->publisher);
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
@@ -157,6 +159,17 @@ conn_cut(struct conn *conn)
 {
 	conn->cut = true;
 	glue_kill(conn->wsi);
+}
+
+/* Its filter has enough for now.  A closing one is read, for the close. */
+void
+conn_on_full(struct hub_publisher *publisher, bool full)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+
+	glue_on_loop(conn->net->glue);
+	conn_pause_reading(
+	    conn, full && conn->close_code == 0 && !conn->peer_closed);
 }
 
 void

@@ -69,6 +69,7 @@ struct conn {
 	int64_t gap_from, gap_to; /* what was asked for and is gone; or 0, 0 */
 	uint32_t violations;
 	struct session *session; /* a handler's; NULL: none is bound to it */
+	struct hub_publisher publisher; /* of what it publishes */
 	bool read_paused; /* by us: nothing is heard meanwhile */
 
 	bool ping_sent, heard; /* since then */

@@ -134,6 +134,7 @@ reason_phrase(unsigned status)
 		{ 409, "Conflict" },
 		{ 411, "Length Required" },
 		{ 413, "Content Too Large" },
+		{ 422, "Unprocessable Content" },
 		{ 426, "Upgrade Required" },
 		{ 503, "Service Unavailable" },
 	};

@@ -20,10 +20,14 @@ struct request {
 	enum message_kind kind;
 	bool lines; /* a message a line */
 	bool skip_empty; /* ndjson: an empty line is not a message */
-	bool complete; /* the body is here */
+	bool complete, begun; /* the body is here; it has been looked at */
 	struct buffer body;
 	size_t done; /* bytes of it published */
 	uint64_t line, accepted; /* lines done, messages of them */
+	uint64_t asked; /* messages that wait for a filter */
+	int error; /* why the rest is not published; 0: it is */
+	uint64_t error_line;
+	char *error_text; /* a filter's; NULL: the error's own */
 	struct position position; /* of the last message accepted */
 };
 

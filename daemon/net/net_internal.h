@@ -126,6 +126,9 @@ size_t ws_message_end(const uint8_t *data, size_t len);
 int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
 int v1_begin(struct conn *conn) LOOP_THREAD;
 
+/* conn.c: as hub_publisher_ops.full, of streams. */
+void conn_on_full(struct hub_publisher *publisher, bool full);
+
 /* drain.c */
 void drain_conn_gone(struct conn *conn) LOOP_THREAD;
 

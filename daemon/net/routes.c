@@ -210,8 +210,9 @@ http_on_request(struct conn *conn)
 	const struct route *table = routes;
 	size_t count = sizeof(routes) / sizeof(*routes), i;
 
-	if (method < 0 || conn_is_stream(conn) || conn->history != NULL ||
-	    conn->inspect != NULL || conn->awaited != NULL)
+	if (method < 0 || conn_is_stream(conn) || conn->request != NULL ||
+	    conn->history != NULL || conn->inspect != NULL ||
+	    conn->awaited != NULL)
 		return -1;
 	conn->net->counts.requests++;
 	conn_set_state(conn, CONN_REQUEST);

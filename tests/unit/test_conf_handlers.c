@@ -20,6 +20,7 @@ static const char whole[] = "[listener]\nlisten = [::1]:1\n"
 			    "path = /talk\n"
 			    "channel = chat.*\n"
 			    "consume = jobs.**\n"
+			    "filter = chat.*\nfilter = room\n"
 			    "option.room = main hall\n"
 			    "option.a.b = 1\n"
 			    "queue_messages = 7\n"
@@ -47,6 +48,8 @@ a_handler_is_what_its_section_says(void **state)
 	assert_string_equal(chat->paths.items[1], "/talk");
 	assert_string_equal(chat->channels.items[0], "chat.*");
 	assert_string_equal(chat->consumes.items[0], "jobs.**");
+	assert_int_equal(chat->filters.count, 2);
+	assert_string_equal(chat->filters.items[1], "room");
 	assert_int_equal(chat->option_count, 2);
 	assert_string_equal(chat->options[0].key, "room");
 	assert_string_equal(chat->options[0].value, "main hall");
