@@ -62,10 +62,11 @@ request_free(struct request *request)
 }
 
 int
-request_new(struct handler *handler, const void *data, size_t len,
-    bool answered, struct request **ret_request)
+request_new(struct handler *handler, const char *channel, const void *data,
+    size_t len, bool answered, struct request **ret_request)
 {
 	es_loop *loop = handler->handlers->rooms.loop;
+	const size_t name_bytes = channel != NULL ? strlen(channel) + 1 : 0;
 	struct request *request;
 
 	if (len >
@@ -76,7 +77,7 @@ request_new(struct handler *handler, const void *data, size_t len,
 		atomic_fetch_add(&handler->again, 1);
 		return -EAGAIN;
 	}
-	request = memory_alloc(sizeof(*request) + len);
+	request = memory_alloc(sizeof(*request) + len + name_bytes);
 	if (request == NULL) {
 		atomic_fetch_sub(&handler->in_flight, cost_of(len));
 		return -ENOMEM;
@@ -84,6 +85,9 @@ request_new(struct handler *handler, const void *data, size_t len,
 	*request = (struct request){ .handler = handler, .len = len };
 	if (len > 0)
 		memcpy(request->data, data, len);
+	request->channel = (char *)request->data + len;
+	if (channel != NULL)
+		memcpy(request->channel, channel, name_bytes);
 	if (answered) {
 		request->f = es_future_new(loop);
 		if (request->f == NULL) {
@@ -104,10 +108,15 @@ request_fail(struct request *request, int error)
 }
 
 static void
-request_run(void *arg)
+request_run(struct post *post, bool dropped)
 {
-	struct request *request = arg;
+	struct request *request = LIST_ENTRY(post, struct request, post);
 
+	if (dropped) {
+		request_fail(request, -ESHUTDOWN);
+		request_free(request);
+		return;
+	}
 	es_loop_assert(request->handler->handlers->rooms.loop);
 	/* Cancelled before its turn: it does not happen. */
 	if (request->f == NULL || !es_future_done(request->f))
@@ -116,36 +125,15 @@ request_run(void *arg)
 		request_free(request);
 }
 
-static void
-request_drop(void *arg)
-{
-	struct request *request = arg;
-
-	request_fail(request, -ESHUTDOWN);
-	request_free(request);
-}
-
 int
-request_post(struct request *request, const char *name,
+request_post(struct request *request,
     void (*fn)(struct request *request, es_future *f), es_future **ret_future)
 {
-	es_loop *loop = request->handler->handlers->rooms.loop;
-	es_future *f = NULL;
-	int r;
-
 	request->fn = fn;
+	request->post.run = request_run;
 	if (ret_future != NULL)
-		f = es_future_ref(request->f);
-	r = es_call_soon(loop, name, request_run, request, request_drop, NULL);
-	if (r < 0) {
-		es_future_unref(f);
-		/* Nobody has it: no failure is to be reported. */
-		(void)es_future_cancel(request->f);
-		request_free(request);
-		return r;
-	}
-	if (ret_future != NULL)
-		*ret_future = f;
+		*ret_future = es_future_ref(request->f);
+	outbox_push(request->handler->handlers->outbox, &request->post);
 	return 0;
 }
 
@@ -241,7 +229,7 @@ bridge_send(void *self, es_conn conn, enum es_kind kind, const void *data,
 		atomic_fetch_add(&handler->again, 1);
 		return -EAGAIN;
 	}
-	r = request_new(handler, data, len, ret_future != NULL, &request);
+	r = request_new(handler, NULL, data, len, ret_future != NULL, &request);
 	if (r < 0) {
 		atomic_fetch_sub(&line->bytes, (int64_t)len);
 		return r;
@@ -258,7 +246,7 @@ bridge_send(void *self, es_conn conn, enum es_kind kind, const void *data,
 		}
 		list_init(&request->sending->node);
 	}
-	return request_post(request, "handler send", do_send, ret_future);
+	return request_post(request, do_send, ret_future);
 }
 
 /* Connections */
@@ -300,12 +288,12 @@ bridge_close(void *self, es_conn conn, uint16_t code, const char *reason)
 		return -EILSEQ;
 	if (find_line(handler, conn) == NULL)
 		return -ENOTCONN;
-	r = request_new(handler, reason, len + 1, false, &request);
+	r = request_new(handler, NULL, reason, len + 1, false, &request);
 	if (r < 0)
 		return r;
 	request->conn = conn;
 	request->code = code;
-	return request_post(request, "handler close", do_close, NULL);
+	return request_post(request, do_close, NULL);
 }
 
 static void
@@ -362,10 +350,9 @@ channel_request(struct handler *handler, const char *channel, const char *from,
 	if (!channel_name_valid(channel, len) ||
 	    (from != NULL && from_get(from, strlen(from), &parsed) < 0))
 		return -EINVAL;
-	r = request_new(handler, NULL, 0, answered, ret_request);
+	r = request_new(handler, channel, NULL, 0, answered, ret_request);
 	if (r < 0)
 		return r;
-	memcpy((*ret_request)->channel, channel, len + 1);
 	(*ret_request)->from = parsed;
 	return 0;
 }
@@ -383,8 +370,7 @@ bridge_subscribe(void *self, es_conn conn, const char *channel,
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(
-	    request, "handler subscribe", do_subscribe, ret_future);
+	return request_post(request, do_subscribe, ret_future);
 }
 
 static int
@@ -400,8 +386,7 @@ bridge_unsubscribe(
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(
-	    request, "handler unsubscribe", do_unsubscribe, ret_future);
+	return request_post(request, do_unsubscribe, ret_future);
 }
 
 struct info {
@@ -454,11 +439,11 @@ bridge_info(void *self, es_conn conn, es_future **ret_future)
 		return -EINVAL;
 	if (find_line(self, conn) == NULL)
 		return -ENOTCONN;
-	r = request_new(self, NULL, 0, true, &request);
+	r = request_new(self, NULL, NULL, 0, true, &request);
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(request, "handler info", do_info, ret_future);
+	return request_post(request, do_info, ret_future);
 }
 
 /* Other calls */
@@ -499,8 +484,10 @@ bridge_log(void *self, enum es_log_level level, const char *text)
 static int
 bridge_await(void *self, es_future *f, int64_t timeout_us)
 {
-	(void)self;
-	return f == NULL ? -EINVAL : es_await(f, timeout_us);
+	if (f == NULL)
+		return -EINVAL;
+	outbox_flush(((struct handler *)self)->handlers->outbox);
+	return es_await(f, timeout_us);
 }
 
 static const void *

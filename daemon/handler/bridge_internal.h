@@ -8,12 +8,13 @@
  * Life     request_new -> filled in -> request_post -> its fn on the loop.
  */
 
+#include "daemon/handler/outbox.h"
 #include "daemon/handler/session.h"
 #include "proto/channel.h"
 
 struct request {
+	struct post post;
 	struct handler *handler;
-	const char *name;
 	void (*fn)(struct request *request, es_future *f);
 	es_future *f; /* NULL: nobody waits */
 	bool kept; /* its work goes on: not freed behind fn */
@@ -22,21 +23,24 @@ struct request {
 	uint16_t code;
 	size_t limit;
 	struct from from;
-	char channel[CHANNEL_NAME_MAX + 1];
+	char *channel; /* behind data */
 	struct sending *sending; /* of a send whose future waits */
 	struct line *line; /* where len is counted too; NULL: nowhere */
 	size_t len;
 	uint8_t data[];
 };
 
-/* data is copied.  -EMSGSIZE, -EAGAIN (too many bytes), -ENOMEM. */
-int request_new(struct handler *handler, const void *data, size_t len,
-    bool answered, struct request **ret_request) ANY_THREAD;
+/*
+ * data is copied, and channel, which may be NULL.  -EMSGSIZE, -EAGAIN (too many
+ * bytes), -ENOMEM.
+ */
+int request_new(struct handler *handler, const char *channel, const void *data,
+    size_t len, bool answered, struct request **ret_request) ANY_THREAD;
 /* A request about a channel.  -EINVAL, and as above. */
 int channel_request(struct handler *handler, const char *channel,
     const char *from, bool answered, struct request **ret_request) ANY_THREAD;
-/* It is the loop's, or, failed, freed. */
-int request_post(struct request *request, const char *name,
+/* It is the loop's. */
+int request_post(struct request *request,
     void (*fn)(struct request *request, es_future *f),
     es_future **ret_future) ANY_THREAD;
 void request_fail(struct request *request, int error);

@@ -92,12 +92,11 @@ bridge_publish(void *self, const char *channel, enum es_kind kind,
 	name_len = strnlen(channel, CHANNEL_NAME_MAX + 1);
 	if (!channel_name_valid(channel, name_len))
 		return -EINVAL;
-	r = request_new(self, data, len, ret_future != NULL, &request);
+	r = request_new(self, channel, data, len, ret_future != NULL, &request);
 	if (r < 0)
 		return r;
-	memcpy(request->channel, channel, name_len + 1);
 	request->kind = (enum message_kind)kind;
-	return request_post(request, "handler publish", do_publish, ret_future);
+	return request_post(request, do_publish, ret_future);
 }
 
 /* What es_history() brings, and where it is. */
@@ -220,5 +219,5 @@ bridge_history(void *self, const char *channel, const char *from, size_t limit,
 	if (r < 0)
 		return r;
 	request->limit = limit < max ? limit : max;
-	return request_post(request, "handler history", do_history, ret_future);
+	return request_post(request, do_history, ret_future);
 }

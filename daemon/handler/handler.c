@@ -30,6 +30,15 @@
 #define TICK_US_MAX ES_S(1)
 #define HURRY_US ES_MS(500) /* for the last on_close, when time is up */
 
+static void
+on_drained(void *arg)
+{
+	struct handlers *handlers = arg;
+
+	if (handlers->waiting.done != NULL)
+		handlers_check_waiting(handlers);
+}
+
 int
 handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 {
@@ -44,11 +53,15 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	handlers->count = conf->handler_count;
 	list_init(&handlers->topics);
 	list_init(&handlers->fresh);
+	list_init(&handlers->ready);
+	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
 	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
 	handlers->items =
 	    memory_zalloc(handlers->count * sizeof(*handlers->items));
-	if (handlers->lines == NULL || handlers->items == NULL) {
+	if (handlers->lines == NULL || handlers->items == NULL ||
+	    handlers->outbox == NULL) {
+		outbox_free(handlers->outbox);
 		memory_free(handlers->lines);
 		memory_free(handlers->items);
 		memory_free(handlers);
@@ -100,6 +113,7 @@ on_tick(void *arg)
 		filter_tick(&handlers->items[i], now_us);
 	}
 	consume_tick(handlers);
+	outbox_tick(handlers->outbox);
 	if (es_call_later(handlers->rooms.loop, tick_us(handlers),
 		"handlers tick", on_tick, handlers, NULL, &handlers->tick) < 0)
 		log_error("late callbacks are not told of: out of memory");
@@ -243,6 +257,7 @@ static bool
 is_idle(struct handlers *handlers)
 {
 	return handlers->active == 0 && handlers->pull == NULL &&
+	       outbox_is_empty(handlers->outbox) &&
 	       (!handlers->waiting.end || handlers->sessions == 0);
 }
 
@@ -445,6 +460,7 @@ handlers_free(struct handlers *handlers)
 		return;
 	cancel(&handlers->tick);
 	cancel(&handlers->pull);
+	cancel(&handlers->start);
 	cancel(&handlers->waiting.call);
 	cancel(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
@@ -452,6 +468,7 @@ handlers_free(struct handlers *handlers)
 		    handlers->waiting.quiet, on_quiet, handlers);
 		es_future_unref(handlers->waiting.quiet);
 	}
+	outbox_free(handlers->outbox);
 	for (i = 0; i < handlers->count; i++)
 		free_sessions(&handlers->items[i]);
 	for (i = 0; i < handlers->count; i++)

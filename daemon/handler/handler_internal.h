@@ -13,7 +13,7 @@
 #include <stdatomic.h>
 
 struct exec;
-struct bridge;
+struct session;
 
 /* What any thread may know of a connection. */
 struct line {
@@ -64,6 +64,9 @@ struct handlers {
 	struct handler *items;
 	size_t count;
 	es_executor *filter; /* NULL: no plugin filters */
+	struct outbox *outbox; /* from all threads to the loop */
+	struct list ready; /* plugin sessions that a worker is to have */
+	es_call *start;
 	es_call *tick;
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
@@ -118,15 +121,17 @@ conn_generation(es_conn name)
 /* plugin.c */
 int plugin_load(struct handler *handler, char *ret_text, size_t size) MAY_BLOCK;
 int plugin_unload(struct handler *handler, es_usec timeout) MAY_BLOCK;
-/* Hands what is queued to a worker, now or when there is room there. */
-struct session;
+struct event;
+/* A worker calls back.  false: that was the last one of this turn. */
+bool plugin_handle(struct session *session, struct event *event);
+
+/* round.c: what is queued goes to a worker, once an iteration. */
 void plugin_ready(struct session *session) LOOP_THREAD;
 void plugin_retry(struct handler *handler) LOOP_THREAD;
 /* Who runs for longer than callback_timeout? */
 void plugin_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
 
-/* bridge.c: the host's table */
-void bridge_init(struct handler *handler);
+void bridge_init(struct handler *handler); /* bridge.c: the host's table */
 extern const struct hub_publisher_ops bridge_publisher; /* channels.c */
 
 /* handler.c.  The last reference frees the struct, not what it holds. */

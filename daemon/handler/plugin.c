@@ -1,23 +1,11 @@
 /*
- * plugin: a shared object, loaded, and its callbacks on workers.
+ * plugin: a shared object, loaded, and its callbacks on workers (round.c).
  *
- * The happy path: plugin_load() on a worker, before the daemon listens ->
- * plugin_ready() moves what a session has queued to `running` and submits a
- * job -> the job calls back, one event after the other, for RUN_US_MAX ->
- * on_ran() on the loop takes back what is left.
- *
- * What can go wrong:
- * - the executor's queue is full (of the plugin's own jobs): the session
- *   waits in line, and is tried again;
- * - a callback takes long: the rest of the batch waits for another turn behind
- *   the other sessions, and after callback_timeout it is told and counted; it
- *   cannot be ended;
- * - the plugin calls exit() while it is loaded: told, and exit code 2.
+ * What can go wrong: it is none, or of another version; it calls exit() while
+ * it is loaded: told, and exit code 2.
  */
 
-#include "daemon/base/clock.h"
 #include "daemon/base/log.h"
-#include "daemon/base/memory.h"
 #include "daemon/handler/filter.h"
 
 #include <assert.h>
@@ -29,9 +17,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define RUN_EVENTS_MAX 256 /* given to one job */
-#define RUN_US_MAX ES_MS(5) /* then it is somebody else's turn */
-#define RETRY_US ES_MS(5)
 #define EXIT_START 2
 #define CODE_FORBIDDEN 4403
 
@@ -121,9 +106,8 @@ call_back(struct session *session, struct event *event)
 	}
 }
 
-/* false: that was the last one of this turn. */
-static bool
-handle(struct session *session, struct event *event)
+bool
+plugin_handle(struct session *session, struct event *event)
 {
 	bool more = true;
 
@@ -136,214 +120,6 @@ handle(struct session *session, struct event *event)
 		session_event_free(event);
 	}
 	return more;
-}
-
-static int
-run_job(void *arg, es_value *ret)
-{
-	struct session *session = arg;
-	const int64_t until_us = clock_now_us() + RUN_US_MAX;
-	struct list *node;
-
-	(void)ret;
-	while ((node = list_first(&session->running)) != NULL) {
-		struct event *event = LIST_ENTRY(node, struct event, node);
-
-		list_remove(node);
-		if (!handle(session, event) || clock_now_us() >= until_us)
-			break;
-	}
-	return 0;
-}
-
-/* Handing over, on the loop */
-
-static void
-take_back(struct session *session)
-{
-	struct list *node;
-
-	while (!list_empty(&session->running)) {
-		node = session->running.prev;
-		list_remove(node);
-		list_prepend(&session->events, node);
-	}
-}
-
-static void
-count_back(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	handler->counts.failed += (uint64_t)session->failed;
-	session_handled(session, session->handled, session->handled_bytes);
-	session->handled = session->handled_bytes = session->failed = 0;
-}
-
-static void
-on_ran(es_future *f, void *arg)
-{
-	struct session *session = arg;
-	struct handler *handler = session->handler;
-	const uint16_t refuse = session->refuse;
-
-	es_loop_assert(handler->handlers->rooms.loop);
-	es_future_unref(f);
-	assert(session->busy);
-	session->busy = false;
-	handler->busy--;
-	if (session->told_late)
-		handler->late--;
-	session->told_late = false;
-	take_back(session);
-	if (session->asking != NULL)
-		filter_take(session);
-	count_back(session);
-	if (refuse != 0 && !session->refused)
-		session_refuse(session, refuse, "refused");
-	if (session_consumes(session))
-		consume_more(session);
-	if (!list_empty(&handler->refused))
-		plugin_retry(handler);
-	session_update(session);
-}
-
-/* 0, or -errno: nothing has changed. */
-static int
-submit(struct session *session)
-{
-	struct handlers *handlers = session->handler->handlers;
-	const struct handlers_rooms *rooms = &handlers->rooms;
-	es_executor *executor =
-	    session->asking != NULL ? handlers->filter : rooms->work;
-	es_future *f;
-	int r;
-
-	r = es_executor_submit(executor, (uint64_t)(uintptr_t)session,
-	    "callback", run_job, session, NULL, rooms->loop, &f);
-	if (r < 0)
-		return r;
-	r = es_future_add_done_callback(f, rooms->loop, on_ran, session, NULL);
-	if (r < 0)
-		session->orphan = f; /* no memory: plugin_tick() looks */
-	return 0;
-}
-
-static int
-run(struct session *session)
-{
-	struct handler *handler = session->handler;
-	int events = 0, r;
-
-	assert(!session->busy);
-	assert(list_empty(&session->running));
-	while (!list_empty(&session->events) && events++ < RUN_EVENTS_MAX) {
-		struct list *node = list_first(&session->events);
-
-		list_remove(node);
-		list_append(&session->running, node);
-	}
-	session->busy = true;
-	session->busy_since = clock_now_us();
-	r = submit(session);
-	if (r < 0) {
-		session->busy = false;
-		take_back(session);
-		return r;
-	}
-	handler->busy++;
-	return 0;
-}
-
-static void
-on_retry(void *arg)
-{
-	struct handler *handler = arg;
-
-	es_loop_assert(handler->handlers->rooms.loop);
-	es_call_unref(handler->retry);
-	handler->retry = NULL;
-	plugin_retry(handler);
-}
-
-static void
-wait_in_line(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	list_append(&handler->refused, &session->ready);
-	if (handler->retry == NULL &&
-	    es_call_later(handler->handlers->rooms.loop, RETRY_US,
-		"callback retry", on_retry, handler, NULL, &handler->retry) < 0)
-		log_debug("no timer: tried again with the next callback");
-}
-
-void
-plugin_ready(struct session *session)
-{
-	if (run(session) < 0)
-		wait_in_line(session);
-}
-
-void
-plugin_retry(struct handler *handler)
-{
-	struct list *node;
-
-	while ((node = list_first(&handler->refused)) != NULL) {
-		struct session *session =
-		    LIST_ENTRY(node, struct session, ready);
-
-		list_remove(node);
-		if (session->busy || list_empty(&session->events))
-			continue;
-		if (run(session) == 0)
-			continue;
-		wait_in_line(session);
-		return;
-	}
-}
-
-static void
-take_orphan(struct session *session)
-{
-	es_future *f = session->orphan;
-
-	session->orphan = NULL;
-	on_ran(f, session);
-}
-
-static void
-tell_late(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	session->told_late = true;
-	handler->late++;
-	handler->counts.late++;
-	log_warn("callback runs for longer than callback_timeout "
-		 "handler=%s conn=%u.%u",
-	    handler->conf->name, conn_slot(session->name),
-	    conn_generation(session->name));
-}
-
-void
-plugin_tick(struct handler *handler, int64_t now_us)
-{
-	LIST_EACH_SAFE(node, next, &handler->sessions)
-	{
-		struct session *session =
-		    LIST_ENTRY(node, struct session, node);
-
-		if (!session->busy)
-			continue;
-		if (session->orphan != NULL && es_future_done(session->orphan))
-			take_orphan(session); /* may be its end */
-		else if (!session->told_late &&
-			 now_us - session->busy_since >=
-			     handler->conf->callback_timeout_us)
-			tell_late(session);
-	}
 }
 
 /* Loading, on a worker */

@@ -13,6 +13,7 @@
  */
 
 #include "daemon/handler/handler_internal.h"
+#include "daemon/handler/outbox.h"
 
 #define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
 
@@ -64,7 +65,7 @@ struct session {
 	bool busy;
 	int64_t busy_since;
 	bool told_late;
-	es_future *orphan; /* of a job whose end nobody tells of: looked at */
+	struct post ran; /* worker: back to the loop */
 	struct list running; /* worker */
 	void *user; /* worker */
 	uint16_t refuse; /* worker: the code to close with; 0: none */
