@@ -129,12 +129,19 @@ int
 request_post(struct request *request,
     void (*fn)(struct request *request, es_future *f), es_future **ret_future)
 {
+	es_future *f = NULL;
+	int r;
+
 	request->fn = fn;
 	request->post.run = request_run;
 	if (ret_future != NULL)
-		*ret_future = es_future_ref(request->f);
-	outbox_push(request->handler->handlers->outbox, &request->post);
-	return 0;
+		f = es_future_ref(request->f);
+	r = outbox_push(request->handler->handlers->outbox, &request->post);
+	if (r < 0)
+		future_leave(f);
+	else if (ret_future != NULL)
+		*ret_future = f;
+	return r;
 }
 
 void
@@ -486,7 +493,8 @@ bridge_await(void *self, es_future *f, int64_t timeout_us)
 {
 	if (f == NULL)
 		return -EINVAL;
-	outbox_flush(((struct handler *)self)->handlers->outbox);
+	(void)outbox_flush(/* closed: f has settled, or does not need it */
+	    ((struct handler *)self)->handlers->outbox);
 	return es_await(f, timeout_us);
 }
 

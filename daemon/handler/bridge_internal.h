@@ -39,7 +39,7 @@ int request_new(struct handler *handler, const char *channel, const void *data,
 /* A request about a channel.  -EINVAL, and as above. */
 int channel_request(struct handler *handler, const char *channel,
     const char *from, bool answered, struct request **ret_request) ANY_THREAD;
-/* It is the loop's. */
+/* It is the loop's, or, -ESHUTDOWN, freed. */
 int request_post(struct request *request,
     void (*fn)(struct request *request, es_future *f),
     es_future **ret_future) ANY_THREAD;

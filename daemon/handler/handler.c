@@ -149,6 +149,7 @@ handlers_start(struct handlers *handlers, char *ret_text, size_t size)
 	size_t i;
 	int r;
 
+	outbox_open(handlers->outbox);
 	for (i = 0; i < handlers->count; i++) {
 		struct handler *handler = &handlers->items[i];
 

@@ -11,6 +11,7 @@
 
 #include "daemon/base/memory.h"
 #include "daemon/handler/handler_internal.h"
+#include "daemon/handler/outbox.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -138,6 +139,8 @@ bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
 
 	if (fn == NULL || delay_us < 0)
 		return -EINVAL;
+	if (!outbox_is_open(handlers->outbox))
+		return -ESHUTDOWN;
 	later = memory_alloc(sizeof(*later));
 	if (later == NULL)
 		return -ENOMEM;

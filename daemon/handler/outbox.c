@@ -78,38 +78,58 @@ drop_all(struct post *post)
 }
 
 void
+outbox_open(struct outbox *outbox)
+{
+	atomic_store(&outbox->open, true);
+}
+
+bool
+outbox_is_open(const struct outbox *outbox)
+{
+	return atomic_load(&outbox->open);
+}
+
+int
 outbox_push(struct outbox *outbox, struct post *post)
 {
+	if (!atomic_load(&outbox->open)) {
+		post->run(post, true);
+		return -ESHUTDOWN;
+	}
 	post->next = atomic_load_explicit(&outbox->head, memory_order_relaxed);
 	while (!atomic_compare_exchange_weak(&outbox->head, &post->next, post))
 		; /* next is what it has become */
-	if (clock_now_us() >= atomic_load(&outbox->lazy_until_us))
-		outbox_flush(outbox);
+	if (clock_now_us() < atomic_load(&outbox->lazy_until_us))
+		return 0;
+	return outbox_flush(outbox);
 }
 
-static void
+/* Others' posts are dropped as well: each was pushed before it was closed. */
+static int
 call(struct outbox *outbox)
 {
 	int r;
 
 	if (atomic_exchange(&outbox->posted, true))
-		return;
+		return 0;
 	atomic_fetch_add(&outbox->refs, 1);
 	r = es_call_soon(outbox->loop, "handler requests", on_call, outbox,
 	    on_dropped, NULL);
 	if (r == 0)
-		return;
+		return 0;
+	if (r == -ESHUTDOWN)
+		atomic_store(&outbox->open, false);
 	atomic_store(&outbox->posted, false);
 	if (r == -ESHUTDOWN)
 		drop_all(take(outbox));
 	unref(outbox);
+	return r == -ESHUTDOWN ? r : 0; /* no memory: it goes with the next */
 }
 
-void
+int
 outbox_flush(struct outbox *outbox)
 {
-	if (atomic_load(&outbox->head) != NULL)
-		call(outbox);
+	return atomic_load(&outbox->head) != NULL ? call(outbox) : 0;
 }
 
 static void
@@ -126,7 +146,7 @@ run_some(struct outbox *outbox)
 		post->run(post, false);
 	}
 	if (outbox->taken != NULL)
-		call(outbox); /* no memory: the tick goes on */
+		(void)call(outbox); /* no memory: the tick goes on */
 	if (outbox->drained != NULL)
 		outbox->drained(outbox->arg);
 }
@@ -147,6 +167,8 @@ on_dropped(void *arg)
 {
 	struct outbox *outbox = arg;
 
+	atomic_store(&outbox->open, false);
+	atomic_store(&outbox->posted, false);
 	drop_all(take(outbox));
 	unref(outbox);
 }

@@ -7,6 +7,7 @@
  * Order    Of one thread: as it was pushed.
  * Promise  Everything pushed runs on the loop, or is dropped when that closes:
  *          at the next outbox_flush(), and at the latest OUTBOX_LAZY_US later.
+ * Errors   -ESHUTDOWN: not open yet, or the loop is closed; it is dropped.
  * Memory   A post is part of what is pushed; bounded by who pushes.
  * Threads  Any, but for what says LOOP_THREAD.
  */
@@ -26,6 +27,7 @@ struct post {
 struct outbox {
 	_Atomic unsigned refs; /* the owner's, and of a call on its way */
 	es_loop *loop;
+	atomic_bool open;
 	_Atomic(struct post *) head; /* the newest first */
 	atomic_bool posted; /* the loop has a call that takes them */
 	_Atomic int64_t lazy_until_us; /* before it the timer takes them */
@@ -40,8 +42,10 @@ struct outbox *outbox_new(es_loop *loop, void (*drained)(void *arg), void *arg);
 /* What is left is dropped; nobody pushes any more.  NULL: no-op. */
 void outbox_free(struct outbox *outbox) LOOP_THREAD;
 
-void outbox_push(struct outbox *outbox, struct post *post) ANY_THREAD;
-void outbox_flush(struct outbox *outbox) ANY_THREAD;
+void outbox_open(struct outbox *outbox) ANY_THREAD;
+bool outbox_is_open(const struct outbox *outbox) ANY_THREAD;
+int outbox_push(struct outbox *outbox, struct post *post) ANY_THREAD;
+int outbox_flush(struct outbox *outbox) ANY_THREAD;
 
 /* Work is given to threads: what they push may wait a little for company. */
 void outbox_expect(struct outbox *outbox) LOOP_THREAD;

@@ -42,7 +42,8 @@ run_session(struct session *session)
 		    clock_now_us() >= until_us)
 			break;
 	}
-	outbox_push(session->handler->handlers->outbox, &session->ran);
+	(void)outbox_push(/* closed: handlers_free() is next */
+	    session->handler->handlers->outbox, &session->ran);
 }
 
 /*
@@ -107,7 +108,7 @@ round_job(void *arg, es_value *ret)
 		if (helped && clock_now_us() >= until_us)
 			break; /* somebody else's turn; the other one goes on */
 	}
-	outbox_flush(outbox);
+	(void)outbox_flush(outbox); /* closed: as above */
 	round_unref(round);
 	return 0;
 }
