@@ -54,6 +54,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	list_init(&handlers->topics);
 	list_init(&handlers->fresh);
 	list_init(&handlers->ready);
+	list_init(&handlers->spare);
 	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
 	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
@@ -475,6 +476,7 @@ handlers_free(struct handlers *handlers)
 	for (i = 0; i < handlers->count; i++)
 		exec_free(handlers->items[i].exec);
 	consume_end(handlers);
+	session_free_spare(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
 	handlers->items = NULL;

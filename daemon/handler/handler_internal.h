@@ -66,8 +66,9 @@ struct handlers {
 	es_executor *filter; /* NULL: no plugin filters */
 	struct outbox *outbox; /* from all threads to the loop */
 	struct list ready; /* plugin sessions that a worker is to have */
-	es_call *start;
-	es_call *tick;
+	struct list spare; /* session.c: memory for events */
+	unsigned spare_count;
+	es_call *start, *tick;
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
 	bool closing, hurried, ended; /* no callback is begun any more */
@@ -91,8 +92,8 @@ bool handler_matches(
 void handlers_check_waiting(struct handlers *handlers);
 
 /*
- * Gives a future of a plugin back.  A failure that the plugin does not look at
- * is its own business: nothing is reported, it could be one a message.
+ * Gives a future of a plugin back; a failure it does not look at is its own
+ * business: nothing is reported.
  */
 static inline void
 future_leave(es_future *f)
@@ -136,7 +137,6 @@ extern const struct hub_publisher_ops bridge_publisher; /* channels.c */
 
 /* handler.c.  The last reference frees the struct, not what it holds. */
 void handlers_unref(struct handlers *handlers) ANY_THREAD;
-
 /* later.c: es_run(), es_call_later() */
 int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future) ANY_THREAD;

@@ -117,7 +117,7 @@ plugin_handle(struct session *session, struct event *event)
 		more = filter_call(session, event); /* keeps it */
 	} else {
 		call_back(session, event);
-		session_event_free(event);
+		list_append(&session->spent, &event->node);
 	}
 	return more;
 }

@@ -143,6 +143,7 @@ on_ran(struct post *post, bool dropped)
 	struct session *session = LIST_ENTRY(post, struct session, ran);
 	struct handler *handler = session->handler;
 	const uint16_t refuse = session->refuse;
+	struct list *node;
 
 	if (dropped) /* its end: handlers_free() frees it */
 		return;
@@ -154,6 +155,11 @@ on_ran(struct post *post, bool dropped)
 		handler->late--;
 	session->told_late = false;
 	take_back(session);
+	while ((node = list_first(&session->spent)) != NULL) {
+		list_remove(node);
+		session_event_recycle(
+		    handler->handlers, LIST_ENTRY(node, struct event, node));
+	}
 	if (session->asking != NULL)
 		filter_take(session);
 	count_back(session);

@@ -26,6 +26,9 @@
 #include <errno.h>
 #include <string.h>
 
+#define EVENT_ROOM 128
+#define EVENTS_SPARE_MAX 2048 /* half a megabyte */
+
 struct event *
 session_event_new(enum event_kind kind, const void *data, size_t len)
 {
@@ -50,6 +53,50 @@ session_event_free(struct event *event)
 		ask_free(ask_of(event));
 	else
 		memory_free(event);
+}
+
+/*
+ * Messages are taken in on the loop, handled on workers: their memory comes
+ * back to the loop, for malloc() finds a thread's own the fastest.
+ */
+static struct event *
+message_new(struct handlers *handlers, const void *data, size_t len)
+{
+	struct list *node = list_first(&handlers->spare);
+	struct event *event;
+
+	if (len > EVENT_ROOM)
+		return session_event_new(EVENT_MESSAGE, data, len);
+	if (node != NULL) {
+		list_remove(node);
+		handlers->spare_count--;
+		event = LIST_ENTRY(node, struct event, node);
+	} else {
+		event = memory_alloc(sizeof(*event) + EVENT_ROOM + 1);
+		if (event == NULL)
+			return NULL;
+	}
+	*event = (struct event){
+		.kind = EVENT_MESSAGE,
+		.room = EVENT_ROOM,
+		.len = len,
+	};
+	list_init(&event->node);
+	if (len > 0)
+		memcpy(event->data, data, len);
+	event->data[len] = '\0';
+	return event;
+}
+
+void
+session_event_recycle(struct handlers *handlers, struct event *event)
+{
+	if (event->room == 0 || handlers->spare_count >= EVENTS_SPARE_MAX) {
+		session_event_free(event);
+		return;
+	}
+	handlers->spare_count++;
+	list_prepend(&handlers->spare, &event->node);
 }
 
 /* Life */
@@ -115,6 +162,7 @@ session_init(struct handler *handler, const struct es_open *open,
 	list_init(&session->of_topic);
 	list_init(&session->events);
 	list_init(&session->running);
+	list_init(&session->spent);
 	list_init(&session->sendings);
 	session->open_memory = open_copy(open, &session->open);
 	session->open_event = session_event_new(EVENT_OPEN, NULL, 0);
@@ -193,6 +241,13 @@ settle_sendings(struct session *session, uint64_t written, int error)
 }
 
 void
+session_free_spare(struct handlers *handlers)
+{
+	free_events(&handlers->spare);
+	handlers->spare_count = 0;
+}
+
+void
 session_free(struct session *session)
 {
 	struct handler *handler = session->handler;
@@ -217,6 +272,7 @@ session_free(struct session *session)
 	list_remove(&session->of_topic);
 	free_events(&session->events);
 	free_events(&session->running);
+	free_events(&session->spent);
 	session_event_free(session->in_flight);
 	session_event_free(session->open_event);
 	session_event_free(session->close_event);
@@ -388,7 +444,7 @@ session_message(struct session *session, enum message_kind kind,
 		return -ESHUTDOWN;
 	if (session->refused)
 		return 0; /* its close is on its way */
-	event = session_event_new(EVENT_MESSAGE, data, len);
+	event = message_new(session->handler->handlers, data, len);
 	if (event == NULL)
 		return -ENOMEM;
 	event->message_kind = kind;

@@ -36,6 +36,7 @@ struct event {
 	uint64_t end; /* exec: where its line ends in what was written */
 	struct es_position position; /* consumed */
 	int64_t time_us;
+	size_t room; /* of data, where it may be used again; else 0 */
 	size_t len;
 	uint8_t data[]; /* and a NUL */
 };
@@ -66,7 +67,7 @@ struct session {
 	int64_t busy_since;
 	bool told_late;
 	struct post ran; /* worker: back to the loop */
-	struct list running; /* worker */
+	struct list running, spent; /* worker: to do, done */
 	void *user; /* worker */
 	uint16_t refuse; /* worker: the code to close with; 0: none */
 	int64_t handled, handled_bytes, failed; /* worker */
@@ -95,6 +96,10 @@ void *open_copy(const struct es_open *open, struct es_open *ret_open);
 struct event *session_event_new(
     enum event_kind kind, const void *data, size_t len);
 void session_event_free(struct event *event); /* NULL: no-op */
+/* The same; a short message's is kept for one that comes. */
+void session_event_recycle(
+    struct handlers *handlers, struct event *event) LOOP_THREAD;
+void session_free_spare(struct handlers *handlers) LOOP_THREAD;
 
 /* Queues it, last or first, and sees that it is handled. */
 void session_push(struct session *session, struct event *event) LOOP_THREAD;
