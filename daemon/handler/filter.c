@@ -65,6 +65,40 @@ give_up_rest(struct session *session)
 }
 
 static void
+set_full(struct session *session, bool full)
+{
+	struct asking *asking = session->asking;
+	struct handler *handler = session->handler;
+	struct hub_publisher *publisher = asking->publisher;
+
+	if (publisher == NULL || full == asking->full)
+		return;
+	asking->full = full;
+	if (full) {
+		handler->counts.pauses++;
+		list_append(&handler->paused, &session->pausing);
+		publisher->full++;
+	} else {
+		list_remove(&session->pausing);
+		publisher->full--;
+	}
+	/* The first that is full, the last that is not. */
+	if (publisher->ops->full != NULL && publisher->full == full)
+		publisher->ops->full(publisher, full);
+}
+
+/* The session ends when it has nothing more to do. */
+static void
+detach(struct asking *asking)
+{
+	struct session *session = asking->session;
+
+	list_remove(&asking->of_publisher);
+	asking->publisher = NULL;
+	session->gone = session->ended = true;
+}
+
+static void
 answer(struct session *session, struct ask *ask, int64_t offset,
     const struct position *position, const char *text) LOOP_THREAD
 {
@@ -85,6 +119,10 @@ answer(struct session *session, struct ask *ask, int64_t offset,
 		publisher->ops->verdict(publisher, &verdict);
 	if (offset < 0 && asking->strict)
 		give_up_rest(session);
+	if (asking->retired && list_empty(&asking->asks)) {
+		set_full(session, false);
+		detach(asking);
+	}
 }
 
 static void
@@ -232,29 +270,6 @@ filters_hurry(struct handlers *handlers)
 
 /* Sessions */
 
-static void
-set_full(struct session *session, bool full)
-{
-	struct asking *asking = session->asking;
-	struct handler *handler = session->handler;
-	struct hub_publisher *publisher = asking->publisher;
-
-	if (publisher == NULL || full == asking->full)
-		return;
-	asking->full = full;
-	if (full) {
-		handler->counts.pauses++;
-		list_append(&handler->paused, &session->pausing);
-		publisher->full++;
-	} else {
-		list_remove(&session->pausing);
-		publisher->full--;
-	}
-	/* The first that is full, the last that is not. */
-	if (publisher->ops->full != NULL && publisher->full == full)
-		publisher->ops->full(publisher, full);
-}
-
 void
 filter_update_full(struct session *session)
 {
@@ -381,10 +396,9 @@ on_leave(struct hub_publisher *publisher, void *arg)
 		    LIST_ENTRY(node, struct asking, of_publisher);
 		struct session *session = asking->session;
 
-		list_remove(node);
+		asking->full = false; /* nobody is to be told */
 		list_remove(&session->pausing);
-		asking->publisher = NULL;
-		session->gone = session->ended = true;
+		detach(asking);
 		if (session->count == 0 && !session->busy)
 			session_free(session);
 	}
@@ -419,6 +433,27 @@ handlers_stop_filters(struct handlers *handlers, es_usec timeout)
 }
 
 void
+filter_retire(struct handler *handler)
+{
+	LIST_EACH_SAFE(node, next, &handler->sessions)
+	{
+		struct session *session =
+		    LIST_ENTRY(node, struct session, node);
+		struct asking *asking = session->asking;
+
+		if (asking == NULL || asking->publisher == NULL)
+			continue;
+		asking->retired = true;
+		if (!list_empty(&asking->asks))
+			continue;
+		set_full(session, false);
+		detach(asking);
+		if (session->count == 0 && !session->busy)
+			session_free(session);
+	}
+}
+
+void
 filters_start(struct handlers *handlers)
 {
 	static const struct hub_gate gate = {
@@ -428,10 +463,9 @@ filters_start(struct handlers *handlers)
 	};
 	size_t i;
 
-	for (i = 0; i < handlers->count; i++) {
-		if (handlers->items[i].conf->filters.count == 0)
-			continue;
+	for (i = 0; i < handlers->count; i++)
+		if (handlers->items[i].conf->filters.count > 0)
+			handlers->gated = true;
+	if (handlers->gated)
 		hub_set_gate(handlers->rooms.hub, &gate, handlers);
-		return;
-	}
 }

@@ -29,6 +29,7 @@ struct asking {
 	bool full; /* the publisher is asked to wait */
 	bool stuck; /* no progress: nothing is taken until there is some */
 	bool strict; /* as the publisher's */
+	bool retired; /* ends with what it has */
 };
 
 /* What was said of a message; the worker's while that has it. */
@@ -68,7 +69,9 @@ ask_of_const(const struct event *event)
 int filters_threads(
     struct handlers *handlers, const struct handler *handler) MAY_BLOCK;
 /* Where handlers have patterns of channels to filter, they are asked. */
-void filters_start(struct handlers *handlers) LOOP_THREAD;
+void filters_start(struct handlers *handlers) LOOP_THREAD; /* also again */
+/* It is not among them any more: its sessions end with what they have. */
+void filter_retire(struct handler *handler) LOOP_THREAD;
 void filter_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
 /* Time is up: everything is refused. */
 void filters_hurry(struct handlers *handlers) LOOP_THREAD;

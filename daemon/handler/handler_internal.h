@@ -65,12 +65,12 @@ struct handlers {
 	size_t count;
 	es_executor *filter; /* NULL: no plugin filters */
 	struct outbox *outbox; /* from all threads to the loop */
-	struct list ready; /* plugin sessions that a worker is to have */
-	struct list spare; /* session.c: memory for events */
+	struct list ready, spare; /* round.c: sessions; session.c: memory */
 	unsigned spare_count;
 	es_call *start, *tick;
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
+	bool gated; /* filter.c */
 	bool closing, hurried, ended; /* no callback is begun any more */
 	_Atomic unsigned refs; /* the owner's, and of later.c */
 	_Atomic uint32_t laters; /* functions that wait for their time */
