@@ -330,6 +330,44 @@ def scene_it_closes_its_ends():
             client.close()
 
 
+PID = """\
+import json, os, sys
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] == "message":
+        print(json.dumps({"send": {"conn": event["conn"],
+                                   "text": str(os.getpid())}}))
+    print(json.dumps({"done": event["seq"]}), flush=True)
+"""
+
+
+def scene_a_connection_stays_with_its_process():
+    """The one that had the fewest when it came."""
+    file = scene.TMP / "pid.py"
+    file.write_text(PID)
+    conf = handled.conf(f"exec = {scene.PY} {file}", "path = /app",
+                        "workers = 3")
+
+    def pid_of(client):
+        client.send_text("who?")
+        return client.read_text()
+    with scene.Daemon(conf) as daemon:
+        clients = [handled.app(daemon) for _ in range(9)]
+        pids = [pid_of(client) for client in clients]
+        scene.equal(sorted(pids.count(pid) for pid in set(pids)), [3, 3, 3],
+                    "9 connections, 3 processes")
+        scene.equal([[pid_of(client) for client in clients]
+                     for _ in range(5)], [pids] * 5, "each stays with its own")
+        gone = pids[4]
+        for client, pid in zip(clients, pids):
+            if pid == gone:
+                client.close()
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "connections") == 6, "three have gone")
+        late = handled.app(daemon)
+        scene.equal(pid_of(late), gone, "the next goes where the fewest are")
+
+
 def scene_a_program_that_cannot_run():
     if scene.MODE == "valgrind":
         raise scene.Skip("a child that cannot exec is a leak")
