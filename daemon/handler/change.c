@@ -215,8 +215,9 @@ fault(struct change *change, const struct conf_handler *of)
 {
 	(void)snprintf(change->loading.text, sizeof(change->loading.text),
 	    "%s:%d: [handler%s%s] is another, but %d former handlers still "
-	    "have connections", of->file, of->line, *of->name ? " " : "",
-	    of->name, HANDLERS_FORMER_MAX); /* cut where it is too long */
+	    "have connections",
+	    of->file, of->line, *of->name ? " " : "", of->name,
+	    HANDLERS_FORMER_MAX); /* cut where it is too long */
 }
 
 static int
