@@ -48,6 +48,7 @@ struct verdict {
 	char text[512];
 };
 
+static void on_step(es_future *f, void *arg);
 static void go_on(struct change *change) LOOP_THREAD;
 
 /* The end of a change */
@@ -55,6 +56,9 @@ static void go_on(struct change *change) LOOP_THREAD;
 static void
 change_free(struct change *change)
 {
+	if (change->step != NULL) /* at the end of the set: its job is over */
+		(void)es_future_remove_done_callback(
+		    change->step, on_step, change);
 	es_future_unref(change->step);
 	if (change->told != NULL)
 		(void)es_future_cancel(change->told); /* nobody waits */
@@ -71,31 +75,26 @@ change_drop(void *change)
 	change_free(change);
 }
 
-/* It has no job any more. */
-static void
-undo(struct change *change) LOOP_THREAD
-{
-	size_t i;
-
-	assert(change->step == NULL);
-	for (i = 0; i < change->count; i++)
-		if (change->items[i]->state == HANDLER_COMING)
-			handler_retire(change->items[i]);
-	change_free(change);
-}
-
+/* Nothing of it is kept but what a job still has; others may serve and go. */
 static void
 give_up(struct change *change) LOOP_THREAD
 {
 	struct handlers *handlers = change->handlers;
+	size_t i;
 
 	if (handlers->change == change)
 		handlers->change = NULL;
 	change->given_up = true;
+	for (i = 0; i < change->count; i++)
+		if (change->items[i]->state == HANDLER_COMING &&
+		    (change->step == NULL ||
+			change->items[i] != change->loading.handler))
+			handler_retire(change->items[i]);
+	change->count = 0;
 	if (change->step != NULL)
 		(void)es_future_cancel(change->step); /* or it ends */
 	else
-		undo(change);
+		change_free(change);
 }
 
 void
@@ -162,7 +161,9 @@ on_step(es_future *f, void *arg)
 		handlers->copies += change->loading.copied;
 	}
 	if (change->given_up) {
-		undo(change);
+		if (!change->looking)
+			handler_retire(change->loading.handler);
+		change_free(change);
 	} else if (change->looking) {
 		if (r == 0) {
 			change->items[change->count++] =
@@ -399,7 +400,7 @@ serve(struct handlers *handlers, struct handler *handler) LOOP_THREAD
 	if (handlers->applied)
 		log_info("%s handler=%s",
 		    former != NULL ? "another one serves, from now on"
-				   : "it is new",
+				   : "new, serves from now on",
 		    handler->conf->name);
 }
 
@@ -432,8 +433,8 @@ handlers_apply(struct handlers *handlers)
 			continue;
 		changed = true;
 		handler_retire(handlers->items[i]);
-		log_info(
-		    "it retires handler=%s", handlers->items[i]->conf->name);
+		log_info("retires, its connections stay handler=%s",
+		    handlers->items[i]->conf->name);
 	}
 	for (i = 0; i < change->count; i++)
 		if (change->items[i]->state == HANDLER_COMING) {

@@ -23,6 +23,8 @@
 #include <assert.h>
 #include <errno.h>
 
+static void on_end(es_future *f, void *arg);
+
 int
 handler_new(struct handlers *handlers, struct conf *conf,
     const struct conf_handler *of, struct handler **ret_handler)
@@ -87,6 +89,9 @@ handler_free(struct handler *handler)
 		session->busy = false; /* its executor is shut down */
 		session_free(session);
 	}
+	if (handler->ending != NULL)
+		(void)es_future_remove_done_callback(
+		    handler->ending, on_end, handler->handlers);
 	es_future_unref(handler->ending);
 	exec_free(handler->exec);
 	conf_free(handler->whole);

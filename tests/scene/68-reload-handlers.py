@@ -50,7 +50,7 @@ def scene_added_and_removed():
             ECHO, "path = /echo", name="more"))
         client = handled.app(daemon, "/echo")
         scene.equal(ask(client), "x", "and a program, too")
-        daemon.wait_log("it is new handler=more")
+        daemon.wait_log("new, serves from now on handler=more")
         plugin = handled.app(daemon)
         scene.equal(ask(plugin), "one 2", "the plugin is what it was")
         daemon.reload("")
@@ -345,7 +345,7 @@ def settle(daemon):
 
 
 def scene_loading_takes_its_time():
-    """The loop goes on; a drain does not wait for it longer than it must."""
+    """The loop goes on; a drain waits for it as for any callback."""
     slow = answer("two", "option.load_ms = 1500")
     with control.Daemon(answer("one") + "[drain]\nretry_spread = 0s\n") as \
             daemon:
