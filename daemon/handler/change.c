@@ -426,8 +426,7 @@ handlers_apply(struct handlers *handlers)
 	if (change == NULL)
 		return;
 	assert(change->count == change->conf->handler_count);
-	atomic_store(&handlers->message_bytes_max,
-	    change->conf->limits.message_bytes_max);
+	handlers_set_limits(handlers, change->conf);
 	for (i = 0; i < handlers->count; i++) {
 		if (is_kept(change, handlers->items[i]))
 			continue;

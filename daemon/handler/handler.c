@@ -32,6 +32,15 @@
 #define TICK_US_MAX ES_S(1)
 #define HURRY_US ES_MS(500) /* for the last on_close, when time is up */
 
+void
+handlers_set_limits(struct handlers *handlers, const struct conf *conf)
+{
+	atomic_store(
+	    &handlers->message_bytes_max, conf->limits.message_bytes_max);
+	atomic_store(
+	    &handlers->history_limit_max, conf->limits.history_limit_max);
+}
+
 int
 handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 {
@@ -41,7 +50,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 		return -ENOMEM;
 	handlers->rooms = *rooms;
 	handlers->refs = 1;
-	handlers->message_bytes_max = rooms->conf->limits.message_bytes_max;
+	handlers_set_limits(handlers, rooms->conf);
 	list_init(&handlers->all);
 	list_init(&handlers->changes);
 	list_init(&handlers->topics);
@@ -104,6 +113,7 @@ start_on_loop(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(handlers->rooms.loop);
 	handlers_apply(handlers);
+	handlers->rooms.conf = NULL; /* others follow */
 	return es_call_later(handlers->rooms.loop, tick_us(handlers),
 	    "handlers tick", on_tick, handlers, NULL, &handlers->tick);
 }
@@ -393,7 +403,10 @@ handlers_stuck(const struct handlers *handlers)
 	return stuck;
 }
 
-/* From now on the list of all is whoever's who unloads. */
+/*
+ * From now on the list of all is whoever's who unloads, and no plugin's
+ * function is begun.
+ */
 static int
 freeze_on_loop(void *arg, es_value *ret)
 {
@@ -402,10 +415,18 @@ freeze_on_loop(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(handlers->rooms.loop);
 	handlers->frozen = true;
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
+
+		atomic_store(&handler->disarmed, true);
+	}
 	return 0;
 }
 
-static void
+/* false: somebody is in a plugin's code, where end() is not for it. */
+static bool
 freeze(struct handlers *handlers, es_usec timeout)
 {
 	es_future *f;
@@ -414,8 +435,14 @@ freeze(struct handlers *handlers, es_usec timeout)
 
 	if (r == 0)
 		r = es_await_take(f, timeout, NULL);
-	if (r < 0) /* closed: nothing comes and goes any more */
+	if (r == 0)
+		r = es_executor_quiet(
+		    handlers->rooms.work, handlers->rooms.loop, &f);
+	if (r == 0)
+		r = es_await_take(f, timeout, NULL);
+	if (r < 0)
 		log_debug("handlers: %s", strerrordesc_np(-r));
+	return r == 0;
 }
 
 int
@@ -426,7 +453,8 @@ handlers_unload(struct handlers *handlers, es_usec timeout)
 
 	if (handlers == NULL)
 		return 0;
-	freeze(handlers, timeout);
+	if (!freeze(handlers, timeout))
+		return 0; /* the executor's end tells of it */
 	LIST_EACH_SAFE(node, next, &handlers->all)
 	{
 		struct handler *handler =

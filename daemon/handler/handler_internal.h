@@ -95,7 +95,7 @@ struct handlers {
 	bool applied; /* once, at the start */
 	struct change *change; /* to be applied, or on the way to that */
 	struct list changes; /* and those given up, with a job that runs */
-	_Atomic int64_t message_bytes_max;
+	_Atomic int64_t message_bytes_max, history_limit_max;
 	es_call *tick, *sweep;
 	bool watching; /* consume.c: publishes */
 	bool frozen; /* the plugins are being ended: no handler goes or comes */
@@ -118,6 +118,8 @@ struct handlers {
 /* handler.c: does one of the patterns match? */
 bool handler_matches(
     const struct conf_list *patterns, const char *name, size_t len);
+/* Those of [limits] that plugins' threads look at. */
+void handlers_set_limits(struct handlers *handlers, const struct conf *conf);
 /* Something has ended; is anybody waiting for that? */
 void handlers_check_waiting(struct handlers *handlers);
 

@@ -2,7 +2,9 @@
  * answer: answers each message with option.name and how many its object has
  * had; consumed ones go to channel `seen` as "NAME TEXT".  option.ms: works
  * that long on each; option.load_ms: takes that long to load; option.timer:
- * has a timer that arms itself, for ever, and must not run after end().
+ * has a timer that arms itself, for ever, and must not run after end().  A
+ * message "limits": answers how many of channel `seen` it gets, and how a
+ * publish of 100 bytes went.
  */
 
 #include "daemon/handler/earshot.h"
@@ -46,6 +48,30 @@ on_consumed(const char *name, const struct es_message *message)
 }
 
 static int
+on_limits(es_conn conn)
+{
+	static const char large[100] = "";
+	const struct es_history *past;
+	es_future *f;
+	char text[64];
+	size_t got = 0;
+	int r = es_history(host, "seen", "oldest", 1000, &f);
+
+	if (r == 0 && es_await(host, f, ES_WAIT_FOREVER) == 0) {
+		past = es_result(host, f);
+		got = past->count;
+	}
+	if (r == 0)
+		es_unref(host, f);
+	r = es_publish(host, "large", ES_BINARY, large, sizeof(large), NULL);
+	(void)snprintf(text, sizeof(text), "%zu %s", got,
+	    r == -EMSGSIZE ? "EMSGSIZE"
+	    : r == 0       ? "ok"
+			   : "?");
+	return es_send(host, conn, ES_TEXT, text, strlen(text), NULL);
+}
+
+static int
 on_message(
     void *state, es_conn conn, void *user, const struct es_message *message)
 {
@@ -60,6 +86,8 @@ on_message(
 		abort();
 	if (message->channel)
 		return on_consumed(name, message);
+	if (message->len == 6 && memcmp(message->data, "limits", 6) == 0)
+		return on_limits(conn);
 	len = snprintf(text, sizeof(text), "%s %d", name, ++count);
 	return es_send(host, conn, ES_TEXT, text, (size_t)len, NULL);
 }

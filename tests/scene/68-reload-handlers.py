@@ -392,6 +392,23 @@ def scene_while_it_drains():
             scene.equal(daemon.wait(), 0, "exit code")
 
 
+def scene_limits_of_plugins():
+    """What it may publish and ask for changes, though it is the same."""
+    conf = answer("one") + "[channel **]\nhistory_messages = 100\n"
+    with control.Daemon(conf) as daemon:
+        for n in range(20):
+            daemon.publish("seen", "x")
+        client = handled.app(daemon)
+        scene.equal(ask(client, "limits"), "20 ok", "as it was")
+        for _ in range(3):
+            daemon.reload(conf + "[limits]\nhistory_limit_max = 7\n"
+                          "message_bytes_max = 99\n")
+            scene.equal(ask(client, "limits"), "7 EMSGSIZE", "less")
+        daemon.reload(conf)
+        scene.equal(ask(client, "limits"), "20 ok", "and back")
+        client.close()
+
+
 def scene_as_often_as_it_may():
     """Each reload has somebody who stays: at some time it is enough."""
     with control.Daemon(answer("0")) as daemon:
