@@ -59,7 +59,7 @@ struct conf_option { /* option.KEY = value, for the handler itself */
 };
 
 struct conf_handler {
-	char *name;
+	char *name, *file; /* file, line: where its section begins */
 	int line;
 	char *plugin; /* one of the two; NULL, empty: the other */
 	struct conf_list exec; /* program and arguments, no shell */
@@ -68,8 +68,7 @@ struct conf_handler {
 	struct conf_list consumes, filters; /* patterns: messages of those */
 	struct conf_option *options;
 	size_t option_count;
-	int64_t workers; /* processes of exec */
-	int64_t window; /* events in a process' pipe */
+	int64_t workers, window; /* processes of exec; events in a pipe */
 	int64_t callback_timeout_us;
 	int64_t queue_messages, queue_bytes; /* of one connection */
 	int64_t queue_bytes_total;
@@ -140,8 +139,9 @@ int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 const struct conf_channel *conf_channel_for(
     const struct conf *conf, const char *name, size_t len);
 
-/* The same handlers, in the same order. */
-bool conf_handlers_equal(const struct conf *a, const struct conf *b);
+/* But for where they stand. */
+bool conf_handler_equal(
+    const struct conf_handler *a, const struct conf_handler *b);
 
 /* Each limit, its value and what happens there, a line each, through put. */
 void conf_print_limits(const struct conf *conf,

@@ -9,6 +9,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/bridge_internal.h"
+#include "daemon/handler/plugin.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -209,7 +210,7 @@ bridge_history(void *self, const char *channel, const char *from, size_t limit,
 {
 	struct handler *handler = self;
 	const size_t max =
-	    (size_t)handler->handlers->rooms.conf->limits.history_limit_max;
+	    (size_t)atomic_load(&handler->handlers->history_limit_max);
 	struct request *request;
 	int r;
 

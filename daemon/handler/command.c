@@ -108,8 +108,8 @@ do_verdict(
 	if (command->kind == WIRE_REFUSE)
 		return verdict_refuse(
 		    verdict, reason_of(command, reason), command->reason_len);
-	if (command->payload_len > (size_t)session->handler->handlers->rooms
-				       .conf->limits.message_bytes_max)
+	if (command->payload_len >
+	    (size_t)atomic_load(&session->handler->handlers->message_bytes_max))
 		return -EMSGSIZE;
 	return verdict_change(verdict, command->message_kind, command->payload,
 	    command->payload_len);

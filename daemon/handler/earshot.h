@@ -4,8 +4,9 @@
 /*
  * earshot: what plugins are written against (earshot_plugin(3)).
  *
- * Life     earshot_plugin() once, before the daemon takes connections ->
- *          callbacks -> end(), once, after the last on_close.
+ * Life     earshot_plugin() once, before anything comes -> callbacks -> end(),
+ *          once, after the last on_close.  A reload with another section
+ *          makes another one beside it, with variables of its own.
  * Order    Callbacks of one connection come one at a time and in order,
  *          on_open first, on_close last, exactly once each; those of several
  *          come at the same time, on worker threads.  They may block.
@@ -15,7 +16,7 @@
  * Memory   What is given to a callback is lent until it returns.  What is
  *          given to a function is copied.  A future is the caller's, to be
  *          given back by es_unref().
- * Units    Microseconds; wall clock for times of messages.
+ * Units    Microseconds; wall clock for messages.
  * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way.  -EINVAL,
  *          -ENOMEM.  -ESHUTDOWN: the daemon has ended, or not begun.
  */
@@ -86,8 +87,7 @@ struct es_history { /* what es_history() brings */
 struct es_handler {
 	uint32_t version; /* ES_PLUGIN_VERSION */
 	void *state; /* given to every callback */
-	/* 0; a close code (4401, …) or -errno (4403) refuses.  *user is the
-	 * connection's, for the callbacks that follow. */
+	/* 0; a close code or -errno refuses.  *user: for what follows. */
 	int (*on_open)(
 	    void *state, es_conn conn, const struct es_open *open, void **user);
 	/* < 0: goes to on_error, the connection lives.  conn 0: consumed. */
@@ -95,7 +95,7 @@ struct es_handler {
 	    const struct es_message *message);
 	void (*on_error)(
 	    void *state, es_conn conn, void *user, int error, const char *text);
-	/* Once for every on_open, refused or not; 1006: it broke. */
+	/* Once for every on_open; 1006: it broke. */
 	void (*on_close)(void *state, es_conn conn, void *user, uint16_t code,
 	    const char *reason);
 	es_drop drop_user; /* after on_close, unless user is NULL */

@@ -20,6 +20,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/change.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -255,10 +256,12 @@ filter_tick(struct handler *handler, int64_t now_us)
 void
 filters_hurry(struct handlers *handlers)
 {
-	size_t i;
+	LIST_EACH_SAFE(each, after, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(each, struct handler, node);
 
-	for (i = 0; i < handlers->count; i++)
-		LIST_EACH_SAFE(node, next, &handlers->items[i].sessions)
+		LIST_EACH_SAFE(node, next, &handler->sessions)
 		{
 			struct session *session =
 			    LIST_ENTRY(node, struct session, node);
@@ -266,6 +269,7 @@ filters_hurry(struct handlers *handlers)
 			if (session->asking != NULL)
 				fail_all(session, -ESHUTDOWN);
 		}
+	}
 }
 
 /* Sessions */
@@ -348,8 +352,8 @@ on_find(const char *channel, size_t len, void *arg)
 
 	for (i = 0; i < handlers->count; i++)
 		if (handler_matches(
-			&handlers->items[i].conf->filters, channel, len))
-			return &handlers->items[i];
+			&handlers->items[i]->conf->filters, channel, len))
+			return handlers->items[i];
 	return NULL;
 }
 
@@ -401,6 +405,7 @@ on_leave(struct hub_publisher *publisher, void *arg)
 		detach(asking);
 		if (session->count == 0 && !session->busy)
 			session_free(session);
+		handlers_sweep_later(handlers); /* it may be a former one's */
 	}
 }
 
@@ -415,7 +420,7 @@ filters_threads(struct handlers *handlers, const struct handler *handler)
 	    &(es_executor_opts){
 		.name = "filter",
 		.background = true, /* the loops go first */
-		.threads = (unsigned)rooms->conf->limits.work_threads,
+		.threads = (unsigned)handler->whole->limits.work_threads,
 		.queue_max = rooms->slots + FILTER_JOBS_MAX,
 	    });
 }
@@ -464,7 +469,7 @@ filters_start(struct handlers *handlers)
 	size_t i;
 
 	for (i = 0; i < handlers->count; i++)
-		if (handlers->items[i].conf->filters.count > 0)
+		if (handlers->items[i]->conf->filters.count > 0)
 			handlers->gated = true;
 	if (handlers->gated)
 		hub_set_gate(handlers->rooms.hub, &gate, handlers);

@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/filter.h"
+#include "daemon/handler/plugin.h"
 
 #include <assert.h>
 

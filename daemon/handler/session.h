@@ -13,16 +13,18 @@
  */
 
 #include "daemon/handler/handler_internal.h"
+#include "daemon/handler/name.h"
 #include "daemon/handler/outbox.h"
 
 #define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
 
+/* EVENT_PUBLISH is an ask's, of filter.c. */
 enum event_kind {
 	EVENT_OPEN,
 	EVENT_MESSAGE,
 	EVENT_ERROR,
 	EVENT_CLOSE,
-	EVENT_PUBLISH /* filter.c; is an ask's */
+	EVENT_PUBLISH
 };
 
 struct event {
@@ -85,7 +87,10 @@ struct session {
 	struct asking *asking; /* filter.c: a publisher's; NULL: it is not */
 
 	/* consume: the channel's name is open.channel */
+	struct topic *topic;
 	struct list of_topic;
+	struct session *after; /* goes on where that one ends; NULL: it may */
+	bool leaving; /* its handler has retired: nothing more is read */
 	uint64_t epoch;
 	int64_t offset; /* the last one queued */
 };

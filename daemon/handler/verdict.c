@@ -125,8 +125,7 @@ bridge_change(void *self, es_verdict *verdict, enum es_kind kind,
 		return -EINVAL;
 	if (r < 0)
 		return r;
-	if (len >
-	    (size_t)handler->handlers->rooms.conf->limits.message_bytes_max)
+	if (len > (size_t)atomic_load(&handler->handlers->message_bytes_max))
 		return -EMSGSIZE;
 	return verdict_change(verdict, (enum message_kind)kind, data, len);
 }
