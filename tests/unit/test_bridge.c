@@ -3,8 +3,9 @@
  * error at once, and nothing that waits is left waiting.
  */
 
-#include "daemon/handler/handler_internal.h"
+#include "daemon/handler/change.h"
 #include "daemon/handler/outbox.h"
+#include "daemon/handler/plugin.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -21,6 +22,7 @@ struct rig {
 	struct conf *conf;
 	struct hub *hub;
 	struct handlers *handlers;
+	struct handler *handler;
 	const struct es_host *host;
 	es_loop *loop;
 	es_loop_thread *thread;
@@ -86,8 +88,11 @@ set_up(void **state)
 			     },
 			     &rig.handlers),
 	    0);
-	bridge_init(&rig.handlers->items[0]);
-	rig.host = &rig.handlers->items[0].host;
+	assert_int_equal(handler_new(rig.handlers, rig.conf,
+			     &rig.conf->handlers[0], &rig.handler),
+	    0);
+	bridge_init(rig.handler);
+	rig.host = &rig.handler->host;
 	return 0;
 }
 
@@ -155,7 +160,7 @@ nothing_is_taken_before_the_loop_has_begun(void **state)
 	struct rig *rig = *state;
 
 	refuses_everything(rig->host);
-	assert_int_equal(rig->handlers->items[0].in_flight, 0);
+	assert_int_equal(rig->handler->in_flight, 0);
 }
 
 static void
@@ -171,7 +176,7 @@ nothing_is_taken_when_the_loop_has_ended(void **state)
 	rig->host->unref(rig->host->self, f);
 	end(rig);
 	refuses_everything(rig->host);
-	assert_int_equal(rig->handlers->items[0].in_flight, 0);
+	assert_int_equal(rig->handler->in_flight, 0);
 }
 
 /* Holds the loop until there are requests that it has not come to. */
@@ -210,7 +215,7 @@ what_is_pending_when_the_loop_ends_settles(void **state)
 	assert_true(es_future_done(past));
 	assert_int_equal(
 	    rig->host->await(rig->host->self, later, ES_FOREVER), -ECANCELED);
-	assert_int_equal(rig->handlers->items[0].in_flight, 0);
+	assert_int_equal(rig->handler->in_flight, 0);
 	rig->host->unref(rig->host->self, published);
 	rig->host->unref(rig->host->self, past);
 	rig->host->unref(rig->host->self, later);
