@@ -325,6 +325,16 @@ plugin_retry(struct handler *handler)
 	}
 }
 
+static const char *
+channel_of(const struct session *session)
+{
+	struct list *node =
+	    session->asking != NULL ? list_first(&session->asking->asks) : NULL;
+
+	return node != NULL ? LIST_ENTRY(node, struct ask, node)->channel
+			    : session->open.channel;
+}
+
 static void
 tell_late(struct session *session)
 {
@@ -333,10 +343,15 @@ tell_late(struct session *session)
 	session->told_late = true;
 	handler->late++;
 	handler->counts.late++;
-	log_warn("callback runs for longer than callback_timeout "
-		 "handler=%s conn=%u.%u",
-	    handler->conf->name, conn_slot(session->name),
-	    conn_generation(session->name));
+	if (session->name == 0)
+		log_warn("callback runs for longer than callback_timeout "
+			 "handler=%s channel=%s",
+		    handler->conf->name, channel_of(session));
+	else
+		log_warn("callback runs for longer than callback_timeout "
+			 "handler=%s conn=%u.%u",
+		    handler->conf->name, conn_slot(session->name),
+		    conn_generation(session->name));
 }
 
 void

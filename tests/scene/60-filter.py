@@ -268,6 +268,7 @@ def scene_one_publisher_is_stuck_with_it():
         answers = [json.loads(client.read_text()) for _ in range(2)]
         scene.equal([a["error"]["code"] for a in answers],
                     ["filter_failed"] * 2, "it and what is behind it")
+        daemon.wait_log("callback_timeout handler=it channel=checked")
         publish(client, 3, "at once")
         at = time.monotonic()
         scene.equal(json.loads(client.read_text())["error"]["code"],
