@@ -9,6 +9,7 @@
 #include "daemon/ctl/control.h"
 #include "daemon/loop/loop.h"
 #include "proto/channel.h"
+#include "proto/decimal.h"
 #include "proto/position.h"
 
 #include <errno.h>
@@ -235,13 +236,9 @@ name_of(int key)
 static int
 take_number(int64_t min, int64_t *ret_number)
 {
-	char *end;
+	int64_t number;
 
-	errno = 0;
-	const long long number = strtoll(optarg, &end, 10);
-
-	if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || errno != 0 ||
-	    number < min)
+	if (decimal_get(optarg, strlen(optarg), &number) < 0 || number < min)
 		return -EINVAL;
 	*ret_number = number;
 	return 0;

@@ -15,13 +15,13 @@
 #include "daemon/base/memory.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
+#include "proto/decimal.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <libwebsockets.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #define SLICE_BYTES (64 * 1024)
@@ -51,19 +51,15 @@ static int
 get_limit(struct conn *conn, int64_t *ret_limit) LOOP_THREAD
 {
 	const int64_t most = conn->net->conf->limits.history_limit_max;
-	char text[24], *end;
+	char text[24];
 	const int len = http_argument(conn, "limit=", text, sizeof(text));
 
 	*ret_limit = LIMIT_DEFAULT < most ? LIMIT_DEFAULT : most;
 	if (len == -ENOENT)
 		return 0;
-	if (len > 0 && text[0] >= '0' && text[0] <= '9') {
-		errno = 0;
-		*ret_limit = strtoll(text, &end, 10);
-		if (errno == 0 && *end == '\0' && *ret_limit >= 1 &&
-		    *ret_limit <= most)
-			return 0;
-	}
+	if (len > 0 && decimal_get(text, (size_t)len, ret_limit) == 0 &&
+	    *ret_limit >= 1 && *ret_limit <= most)
+		return 0;
 	return http_error(conn, 400, "bad_limit",
 	    "limit: expected 1 to %" PRId64 " (limits.history_limit_max)",
 	    most);
@@ -89,17 +85,22 @@ is_http_1_1(struct conn *conn)
 	       strcmp(version, "HTTP/1.0") != 0;
 }
 
+/* != 0: refused, and answered. */
 static int
 find(struct conn *conn, const char *channel,
     struct hub_history *ret_history) LOOP_THREAD
 {
 	struct from from;
 	int64_t limit;
-	int error;
+	int error, result;
 
-	if (http_may_subscribe(conn, channel, strlen(channel)) != 0 ||
-	    http_from(conn, &from) != 0 || get_limit(conn, &limit) != 0)
-		return 1;
+	result = http_may_subscribe(conn, channel, strlen(channel));
+	if (result == 0)
+		result = http_from(conn, &from);
+	if (result == 0)
+		result = get_limit(conn, &limit);
+	if (result != 0)
+		return result;
 	error = hub_history(conn->net->hub, channel, strlen(channel), &from,
 	    limit, clock_wall_us(), ret_history);
 	if (error == -ENOENT)
@@ -281,11 +282,13 @@ history_begin(struct conn *conn, const char *channel)
 {
 	struct hub_history found;
 	struct history *history;
+	int result;
 
 	if (!http_origin_allowed(conn))
 		return http_end(conn, http_bad_origin(conn));
-	if (find(conn, channel, &found) != 0)
-		return http_end(conn, 1);
+	result = find(conn, channel, &found);
+	if (result != 0)
+		return http_end(conn, result);
 	history = memory_zalloc(sizeof(*history));
 	if (history == NULL)
 		return http_end(
@@ -375,9 +378,10 @@ channel_answer(struct conn *conn, const char *channel)
 	struct hub_channel_stats stats;
 	struct buffer out;
 	struct listing listing = { .out = &out, .first = true };
+	const int result = http_may_subscribe(conn, channel, strlen(channel));
 
-	if (http_may_subscribe(conn, channel, strlen(channel)) != 0)
-		return http_end(conn, 1);
+	if (result != 0)
+		return http_end(conn, result);
 	if (hub_find(conn->net->hub, channel, strlen(channel), clock_wall_us(),
 		&stats) < 0)
 		return http_end(conn, http_error(conn, 404, "no_channel",

@@ -477,6 +477,10 @@ def scene_length_required():
                  b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
                 ("not a number", b"POST %s HTTP/1.1\r\nHost: x\r\n"
                  b"Content-Length: five\r\n\r\nhello"),
+                ("a blank in it", b"POST %s HTTP/1.1\r\nHost: x\r\n"
+                 b"Content-Length: 5 0\r\n\r\nhello"),
+                ("more than a number holds", b"POST %s HTTP/1.1\r\nHost: x"
+                 b"\r\nContent-Length: 9223372036854775808\r\n\r\nhello"),
                 ("a sign", b"POST %s HTTP/1.1\r\nHost: x\r\n"
                  b"Content-Length: +5\r\n\r\nhello"),
                 ("two lengths", b"POST %s HTTP/1.1\r\nHost: x\r\n"
