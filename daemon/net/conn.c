@@ -117,8 +117,7 @@ conn_free(struct conn *conn)
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
 	publish_abandon(conn);
-	history_abandon(conn);
-	inspect_abandon(conn);
+	slices_abandon(conn);
 	control_abandon(conn);
 	buffer_fini(&conn->out);
 	list_remove(&conn->out_node);

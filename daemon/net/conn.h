@@ -38,10 +38,9 @@ enum conn_state {
 };
 
 struct awaited;
-struct inspect;
 struct kept_answer;
-struct history;
 struct session;
+struct slices;
 
 /* Everything a connection is; nothing is looked up in headers later. */
 struct conn {
@@ -78,13 +77,12 @@ struct conn {
 	struct buffer message; /* the message so far */
 
 	struct request *request; /* a POST under way */
-	struct history *history; /* an answer under way */
+	struct slices *slices; /* an answer under way */
 	int64_t body_left; /* of the request's body; -1: nobody knows */
 	bool body_awaited; /* the request is done with, the body is not */
 	bool body_is_last; /* hang up behind it */
 	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
-	struct inspect *inspect; /* a list of /control under way */
 	struct awaited *awaited; /* an answer that the roof gives */
 	char *cors; /* headers for the request's answers, or NULL */
 

@@ -38,8 +38,8 @@ static bool
 being_answered(const struct conn *conn)
 {
 	return (conn->request != NULL && conn->request->complete) ||
-	       conn->history != NULL || conn->awaited != NULL ||
-	       conn->inspect != NULL || lws_partial_buffered(conn->wsi);
+	       conn->slices != NULL || conn->awaited != NULL ||
+	       lws_partial_buffered(conn->wsi);
 }
 
 /*

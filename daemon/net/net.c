@@ -77,10 +77,8 @@ http_on_writable(struct conn *conn) LOOP_THREAD
 {
 	if (conn->state == CONN_SSE)
 		return conn_on_writable(conn);
-	if (conn->history != NULL)
-		return history_on_writable(conn);
-	if (conn->inspect != NULL)
-		return inspect_on_writable(conn);
+	if (conn->slices != NULL)
+		return slices_on_writable(conn);
 	if (conn->awaited != NULL)
 		return control_on_writable(conn);
 	return publish_on_writable(conn);

@@ -40,7 +40,7 @@ struct net_counts {
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
 	uint64_t closes, pings, v1_commands, v1_errors;
-	uint64_t history_limited;
+	uint64_t history_limited, slices;
 	uint64_t refused_control, refused_peers; /* of the control socket */
 	uint64_t refused_out, refused_subscriptions, refused_violations;
 };
