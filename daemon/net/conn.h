@@ -70,7 +70,8 @@ struct conn {
 	struct session *session; /* a handler's; NULL: none is bound to it */
 	bool read_paused; /* by us: nothing is heard meanwhile */
 
-	bool ping_sent, heard; /* since then */
+	int64_t pinged_us; /* monotonic; 0: no ping is out */
+	bool heard; /* since then */
 	bool message_open, message_text;
 	int64_t message_since_us; /* monotonic, while it is open */
 	struct utf8_state utf8;

@@ -139,6 +139,14 @@ def scene_pings():
         for client in alive:
             scene.equal(client.result()["messages"], 1,
                         f"{client.kind} answers and stays")
+    conf = "[limits]\nping_interval = 50ms\npong_timeout = 10s\n"
+    with scene.Daemon(conf) as daemon:
+        alive = scene.Client(
+            "ws", f"ws://127.0.0.1:{daemon.port}/ws/c", 1)
+        daemon.wait_metric("pings_total", 8, seconds=5)
+        daemon.publish("c", "bye")
+        scene.equal(alive.result()["messages"], 1,
+                    "an interval shorter than the time to answer")
 
 
 # Numbers
