@@ -411,13 +411,11 @@ ping_tick(struct conn *conn) LOOP_THREAD
 }
 
 void
-conn_on_deadline(struct wheel_entry *entry, void *arg)
+conn_on_deadline(struct wheel_entry *entry)
 {
 	struct conn *conn = LIST_ENTRY(entry, struct conn, deadline);
 	struct net_counts *counts = &conn->net->counts;
 
-	(void)arg;
-	glue_on_loop(conn->net->glue);
 	switch (conn->state) {
 	case CONN_HANDSHAKE:
 		counts->timeouts_handshake++;

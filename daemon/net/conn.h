@@ -105,7 +105,7 @@ void conn_set_deadline(struct conn *conn, int64_t after_us);
 /* The stream begins: the endpoint speaks, and is pinged from now on. */
 void conn_open_stream(struct conn *conn, enum conn_state state) LOOP_THREAD;
 bool conn_is_stream(const struct conn *conn);
-void conn_on_deadline(struct wheel_entry *entry, void *arg);
+void conn_on_deadline(struct wheel_entry *entry) LOOP_THREAD;
 struct conn *conn_of(struct lws *wsi);
 
 /* Of a stream: the view its subscriptions read. */

@@ -160,13 +160,25 @@ on_before_poll(es_usec *wait, void *arg)
 }
 
 static void
+on_deadline(struct wheel_entry *entry, void *arg)
+{
+	struct net *net = arg;
+
+	glue_on_loop(net->glue);
+	if (entry == &net->drain.tick)
+		drain_tick(net);
+	else
+		conn_on_deadline(entry);
+}
+
+static void
 on_after_batch(void *arg)
 {
 	struct net *net = arg;
 
 	glue_on_loop(net->glue);
 	glue_after_batch(net->glue);
-	wheel_advance(&net->wheel, clock_now_us(), conn_on_deadline, NULL);
+	wheel_advance(&net->wheel, clock_now_us(), on_deadline, net);
 	conn_flush_waiting(net);
 	if (hub_flush_wanted(net->hub))
 		(void)hub_flush(net->hub, clock_wall_us()); /* wanted says */
@@ -303,6 +315,7 @@ net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
 	list_init(&net->conns);
 	list_init(&net->out_waiting);
 	wheel_init(&net->wheel, net->started_us);
+	wheel_entry_init(&net->drain.tick);
 	error = open_parts(net, fds_max, ret_fault);
 	if (error < 0) {
 		net_close(net);
@@ -338,7 +351,6 @@ net_close(struct net *net)
 	if (es_loop_set_hooks(net->loop, NULL, NULL, NULL) < 0)
 		log_debug("the loop closed before its hooks were taken off");
 	cancel(&net->tick);
-	cancel(&net->drain.tick);
 	listeners_close(net);
 	control_close(net);
 	glue_close(net->glue); /* frees every connection */

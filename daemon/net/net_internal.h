@@ -84,7 +84,8 @@ struct net {
 
 	struct { /* drain.c */
 		bool running;
-		es_call *tick;
+		struct wheel_entry tick; /* needs no memory */
+		int64_t ticked_us; /* monotonic */
 		int64_t budget_us, handshakes_until_us;
 		struct net_drained result;
 		void (*done)(const struct net_drained *, void *);
@@ -127,6 +128,7 @@ int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
 int v1_begin(struct conn *conn) LOOP_THREAD;
 
 /* drain.c */
+void drain_tick(struct net *net) LOOP_THREAD;
 void drain_conn_gone(struct conn *conn) LOOP_THREAD;
 
 #endif
