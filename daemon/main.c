@@ -136,13 +136,16 @@ load(void)
 {
 	struct conf *conf = conf_new();
 	struct faults faults = { .count = 0 };
+	struct net_fault fault;
 	int files = -ENOMEM, whole = -ENOMEM;
 
 	if (conf != NULL)
 		files = conf_read_files(conf, arg_conf, on_fault, &faults);
 	if (files >= 0)
 		whole = conf_finish(conf, on_fault, &faults);
-	if (files == 0 && whole == 0)
+	if (files == 0 && whole == 0 && net_check(conf, &fault) < 0)
+		on_fault(fault.text, &faults);
+	if (files == 0 && whole == 0 && faults.count == 0)
 		return conf;
 	if (files < 0 || whole < 0)
 		on_fault("configuration: out of memory", &faults);
