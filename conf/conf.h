@@ -16,7 +16,6 @@
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
-
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64

@@ -117,10 +117,9 @@ conf_feed_at(const struct conf *conf, enum conf_feed_kind kind, size_t n)
 int64_t
 conf_descriptors(const struct conf *conf)
 {
-	int64_t count =
-	    (int64_t)conf->command_count * PROCESS_DESCRIPTORS +
-	    (int64_t)conf->file_count * FILE_DESCRIPTORS +
-	    (int64_t)conf->upstream_count * UPSTREAM_DESCRIPTORS;
+	int64_t count = (int64_t)conf->command_count * PROCESS_DESCRIPTORS +
+			(int64_t)conf->file_count * FILE_DESCRIPTORS +
+			(int64_t)conf->upstream_count * UPSTREAM_DESCRIPTORS;
 
 	for (size_t i = 0; i < conf->socket_count; i++)
 		count += 1 + (conf->sockets[i].kind == CONF_SOCKET_STREAM

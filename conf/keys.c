@@ -562,8 +562,8 @@ conf_where(const struct conf *conf, const char *section, const char *key,
 			continue;
 		given = &found->keys[index];
 		if (given->line > 0)
-			(void)snprintf(out, out_size, "%s:%d: ",
-			    private->texts.items[given->text - 1],
+			(void)snprintf(out, out_size,
+			    "%s:%d: ", private->texts.items[given->text - 1],
 			    given->line); /* cut is fine */
 	}
 }

@@ -192,7 +192,8 @@ reopen_section(struct reader *reader, struct section *section)
 		    "section %s a second time, expected once (it is in line "
 		    "%d)",
 		    quote_section(section).text, section->opened.line);
-	section->opened = (struct given){ reader->conf->texts.count, reader->line };
+	section->opened =
+	    (struct given){ reader->conf->texts.count, reader->line };
 	reader->section = section;
 }
 

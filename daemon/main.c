@@ -136,7 +136,7 @@ load(void)
 {
 	struct conf *conf = conf_new();
 	struct faults faults = { .count = 0 };
-	struct net_fault fault;
+	struct net_fault fault = { .configuration = true };
 	int files = -ENOMEM, whole = -ENOMEM;
 
 	if (conf != NULL)

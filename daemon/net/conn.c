@@ -396,9 +396,9 @@ ping_tick(struct conn *conn) LOOP_THREAD
 		return;
 	}
 	if (conn->pinged_us > 0)
-		wait_us =
-		    conn->pinged_us - clock_now_us() +
-		    (conn->heard ? limits->ping_interval : limits->pong_timeout);
+		wait_us = conn->pinged_us - clock_now_us() +
+			  (conn->heard ? limits->ping_interval
+				       : limits->pong_timeout);
 	if (wait_us > 0) {
 		conn_set_deadline(conn, wait_us);
 	} else if (conn->pinged_us > 0 && !conn->heard) {

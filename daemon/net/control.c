@@ -291,7 +291,8 @@ on_kick(struct conn *conn, const char *channel) LOOP_THREAD
 		!channel_pattern_valid(pattern, (size_t)pattern_len)))
 		return bad_argument(
 		    conn, "channel: expected a name or pattern");
-	if (name_len != -ENOENT && (name_len < 0 || !get_name(name, (size_t)name_len, &kick)))
+	if (name_len != -ENOENT &&
+	    (name_len < 0 || !get_name(name, (size_t)name_len, &kick)))
 		return bad_argument(
 		    conn, "conn: expected SLOT.GENERATION as in conn=3.0");
 	kick_all(conn->net, &kick);

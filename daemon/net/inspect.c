@@ -225,8 +225,8 @@ put_connections(struct conn *conn, struct inspect *inspect, struct buffer *out)
 /* The list of that, {"NAME":[...]}. */
 static int
 begin(struct conn *conn,
-    int (*put_some)(struct conn *conn, struct inspect *inspect,
-	struct buffer *out),
+    int (*put_some)(
+	struct conn *conn, struct inspect *inspect, struct buffer *out),
     const char *name) LOOP_THREAD
 {
 	struct inspect *inspect = memory_zalloc(sizeof(*inspect));

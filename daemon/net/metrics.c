@@ -283,8 +283,8 @@ put_cell(const struct hub_channel_stats *stats, void *arg)
 
 	if (page->error == 0)
 		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
-		    "earshot_%s{channel=\"%s\"} %" PRIu64 "\n",
-		    column->name, stats->name, column->value(stats));
+		    "earshot_%s{channel=\"%s\"} %" PRIu64 "\n", column->name,
+		    stats->name, column->value(stats));
 }
 
 static void

@@ -246,8 +246,8 @@ joint_add(struct segment *joint, const struct block *block, int64_t offset,
 		if (joint->used + bytes > max ||
 		    joint->used + bytes + index > joint->size)
 			return;
-		memcpy(joint->data + joint->used, out->data + entry->begin,
-		    bytes);
+		memcpy(
+		    joint->data + joint->used, out->data + entry->begin, bytes);
 		joint->count++;
 		*segment_entry(joint, joint->count - 1) = *entry;
 		segment_entry(joint, joint->count - 1)->begin = joint->used;

@@ -28,8 +28,8 @@ digits_are_a_number(void **state)
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		int64_t value = -1;
 
-		assert_int_equal(decimal_get(cases[i].text,
-				     strlen(cases[i].text), &value),
+		assert_int_equal(
+		    decimal_get(cases[i].text, strlen(cases[i].text), &value),
 		    0);
 		assert_true(value == cases[i].value);
 	}
@@ -45,7 +45,9 @@ everything_else_is_none(void **state)
 	} cases[] = {
 		{ "", 0, -EINVAL },
 		{ "10\0", 3, -EINVAL },
-		{ "10\0" "0", 4, -EINVAL },
+		{ "10\0"
+		  "0",
+		    4, -EINVAL },
 		{ " 10", 3, -EINVAL },
 		{ "10 ", 3, -EINVAL },
 		{ "+10", 3, -EINVAL },

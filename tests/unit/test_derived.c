@@ -108,8 +108,8 @@ a_burst_across_a_cut_is_one_span(void **state)
 					     SPAN, &build, &span),
 			    1);
 			joints += span.data == f->views->joint.data;
-			assert_int_equal(cursor_advance(f->tape, view, &cursor,
-					     span.len),
+			assert_int_equal(
+			    cursor_advance(f->tape, view, &cursor, span.len),
 			    16);
 			assert_true(cursor_at_end(f->tape, &cursor));
 			take_in_parts(f, view, before, &span,
