@@ -271,6 +271,25 @@ http_error(
 }
 
 int
+http_on_connect(struct conn *conn)
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
+	    "\"this is no proxy\"}}\n";
+
+	conn->net->counts.requests++;
+	conn->net->counts.refused_requests++;
+	(void)http_answer_now(conn,
+	    &(struct answer){ .status = 405,
+		.headers = "Allow: GET, HEAD, POST, OPTIONS\r\n",
+		.body = body,
+		.len = sizeof(body) - 1 },
+	    false); /* it is hung up on anyway */
+	conn->hung_up = true;
+	return -1;
+}
+
+int
 http_bad_origin(struct conn *conn)
 {
 	conn->net->counts.refused_origin++;

@@ -35,6 +35,8 @@ struct answer {
 	size_t len;
 };
 int http_on_request(struct conn *conn) LOOP_THREAD; /* routes.c */
+/* CONNECT, of which the library makes bytes without a protocol.  -1. */
+int http_on_connect(struct conn *conn) LOOP_THREAD;
 /* After the request's body, where one is on its way; body is copied. */
 int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
 int http_answer_now(

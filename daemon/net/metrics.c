@@ -146,6 +146,8 @@ static const struct metric net_metrics[] = {
 	    "limit message_bytes_max reached by a WebSocket message"),
 	NET(refused_text, "refused_ws_text_total",
 	    "WebSocket text that is not UTF-8"),
+	NET(refused_deflate, "refused_ws_deflate_total",
+	    "compressed WebSocket messages that cannot be inflated"),
 	NET(refused_origin, "refused_origin_total", "wrong Origin"),
 	NET(refused_requests, "refused_requests_total",
 	    "requests answered with an error"),

@@ -111,6 +111,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		return ws_on_headers(conn, in);
 	case LWS_CALLBACK_HTTP:
 		return http_on_request(conn);
+	case LWS_CALLBACK_RAW_RX:
+		return http_on_connect(conn);
 	case LWS_CALLBACK_HTTP_BODY:
 		return body_on_data(conn, in, len);
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:

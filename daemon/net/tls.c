@@ -89,14 +89,30 @@ tls_reload(struct net *net)
 	ERR_clear_error();
 }
 
+/* The library hangs up on what it cannot inflate without a word. */
+static int
+on_extension(struct lws_context *context, const struct lws_extension *extension,
+    struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
+    void *in, size_t len)
+{
+	const int result = lws_extension_callback_pm_deflate(
+	    context, extension, wsi, reason, user, in, len);
+
+	if (reason == LWS_EXT_CB_PAYLOAD_RX && result < 0 &&
+	    conn_of(wsi) != NULL) {
+		glue_on_loop(conn_of(wsi)->net->glue);
+		ws_on_bad_deflate(conn_of(wsi));
+	}
+	return result;
+}
+
 static struct lws_vhost *
 vhost_open(struct net *net, const char *name,
     const struct lws_protocols *protocols, bool tls)
 {
 	/* It inflates what comes; what goes out is compressed by us. */
 	static const struct lws_extension extensions[] = {
-		{ "permessage-deflate", lws_extension_callback_pm_deflate,
-		    "permessage-deflate" },
+		{ "permessage-deflate", on_extension, "permessage-deflate" },
 		{ 0 },
 	};
 	struct lws_context_creation_info info = {

@@ -266,6 +266,17 @@ def scene_compression():
         scene.equal(zlib.decompressobj(-15).decompress(
             got.payload + b"\x00\x00\xff\xff"), b"tick " * 100, "back, compressed once for all")
         scene.equal(daemon.metric("views_compressed_total"), 1, "counted")
+        for what, bad in (
+                ("no deflate", b"\xff" * 50),
+                ("cut off", deflated(b"tick " * 100)[:9] + b"\xff" * 9),
+                ("a block of a kind there is none", b"\x06")):
+            client = scene.WebSocket(daemon.port, "/ws/c", headers={
+                "Sec-WebSocket-Extensions": DEFLATE})
+            client.send_frame(scene.TEXT, bad, rsv=4)
+            scene.equal(client.read_closed(), (1007, ""), what)
+        scene.equal(daemon.metric("refused_ws_deflate_total"), 3, "counted")
+        client = scene.WebSocket(daemon.port, "/ws/c", headers={
+            "Sec-WebSocket-Extensions": DEFLATE})
         bomb = deflated(b"\0" * (64 << 20))
         client.send_frame(scene.BINARY, bomb, rsv=4)
         scene.equal(client.read_closed()[0], 1009,
