@@ -251,19 +251,30 @@ column_lag_bytes(const struct hub_channel_stats *stats)
 	return stats->lag_bytes_max;
 }
 
+static uint64_t
+column_lag_us(const struct hub_channel_stats *stats)
+{
+	return (uint64_t)stats->lag_us_max;
+}
+
 /* Of each channel one value, in the order the hub has them. */
 static const struct column {
 	const char *name, *type, *help;
 	uint64_t (*value)(const struct hub_channel_stats *stats);
+	bool us; /* microseconds, to be told as seconds */
 } columns[] = {
 	{ "channel_messages_total", "counter",
-	    "messages published to the channel", column_messages },
+	    "messages published to the channel", column_messages, false },
 	{ "channel_consumers", "gauge", "consumers of the channel",
-	    column_consumers },
+	    column_consumers, false },
 	{ "channel_lag_messages", "gauge",
-	    "what the channel's slowest consumer lacks", column_lag_messages },
+	    "what the channel's slowest consumer lacks", column_lag_messages,
+	    false },
 	{ "channel_lag_bytes", "gauge",
-	    "what the channel's slowest consumer lacks", column_lag_bytes },
+	    "what the channel's slowest consumer lacks", column_lag_bytes,
+	    false },
+	{ "channel_lag_seconds", "gauge",
+	    "how old the first message is that it lacks", column_lag_us, true },
 };
 
 #define COLUMNS (sizeof(columns) / sizeof(*columns))
@@ -282,11 +293,17 @@ put_cell(const struct hub_channel_stats *stats, void *arg)
 	const struct metrics *metrics = arg;
 	const struct column *column = &columns[metrics->part - 1];
 	struct page *page = metrics->page;
+	const uint64_t value = column->value(stats);
 
 	if (page->error == 0)
 		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
-		    "earshot_%s{channel=\"%s\"} %" PRIu64 "\n", column->name,
-		    stats->name, column->value(stats));
+		    "earshot_%s{channel=\"%s\"} ", column->name, stats->name);
+	if (page->error == 0 && column->us)
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
+		    "%.3f\n", (double)value / LIMITS_S);
+	else if (page->error == 0)
+		page->error = buffer_printf(
+		    page->out, METRICS_BYTES_MAX, "%" PRIu64 "\n", value);
 }
 
 static void

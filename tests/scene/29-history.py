@@ -161,7 +161,27 @@ def scene_the_slowest_consumer_s_lag():
                     lag["seconds"] > 0, f"in messages, bytes, seconds: {lag}")
         scene.equal(daemon.metric("channel_lag_messages", channel="c"),
                     lag["messages"], "and in the metrics")
+        scene.check(daemon.metric("channel_lag_seconds", channel="c") > 0,
+                    "in seconds, too")
         stuck.reset()
+
+
+def scene_a_channel_that_nobody_uses_vanishes():
+    """And comes back as another one: of its positions nothing is recovered."""
+    conf = "[channel *]\nhistory_messages = 0\nidle_expiry = 500ms\n"
+    with scene.Daemon(conf) as daemon:
+        used = daemon.ws("used")
+        old = daemon.publish("idle", "x")["position"]
+        daemon.wait_metric("channels_expired_total", 1)
+        refused(get(daemon, channel="idle"), 404, "no_channel")
+        daemon.publish("idle", "y")
+        history = told(daemon, f"?from={old}", "idle")
+        scene.check(history["epoch"] != old.partition(":")[0] and
+                    not history["recovered"], "another epoch")
+        scene.equal(daemon.http("GET", "/channels/used").status, 200,
+                    "one with a consumer stays")
+        daemon.publish("used", "hello")
+        scene.equal(used.read_text(), "hello", "and is the same")
 
 
 def scene_old_clients():

@@ -8,6 +8,7 @@ import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
+import upstreams
 
 KIB = 1024
 KEPT = "[channel kept]\nhistory_messages = 5\n" \
@@ -179,6 +180,41 @@ def scene_signs_of_life():
         while (block := events.block()) == [(":", "")]:
             pass
         scene.equal(dict(block)["data"], "hi", "and events between")
+
+
+def scene_the_source_comes_and_goes():
+    """`notice`, of an upstream's loss: SSE and earshot.v1 are told, the raw
+    stream has no place for it."""
+    async def serve(sock, _path):
+        await sock.send(f"from connection {server.connections}")
+        await upstreams.stay(sock)
+    with upstreams.Server(serve) as server:
+        conf = f"[upstream far]\nurl = {server.url()}\nchannel = kept\n" \
+            "backoff_min = 10ms\nbackoff_max = 20ms\n"
+        with scene.Daemon(conf) as daemon, \
+                Events(daemon, "/sse/kept?from=oldest") as events:
+            raw = daemon.ws("kept", "?from=oldest")
+            v1 = scene.WebSocket(daemon.port, "/ws", headers={
+                "Sec-WebSocket-Protocol": "earshot.v1"})
+            v1.send_text('{"id":1,"subscribe":{"channel":"kept",'
+                         '"from":"oldest"}}')
+            v1.read_text()
+            events.position()
+            first = "from connection 1"
+            scene.equal((dict(events.block())["data"], raw.read_text(),
+                         json.loads(v1.read_text())["text"]),
+                        (first, first, first), "the first connection")
+            server.stop()
+            server.start()
+            notice = {"upstream": "far", "state": "reconnected"}
+            while (block := dict(events.block())).get("event") != "notice":
+                pass
+            scene.equal(json.loads(block["data"]), notice, "event: notice")
+            while "notice" not in (said := json.loads(v1.read_text())):
+                pass
+            scene.equal(said["notice"], notice, "earshot.v1")
+            got = raw.read_text()
+            scene.check(got.startswith("from connection "), f"raw: {got}")
 
 
 def scene_refused():
