@@ -129,7 +129,7 @@ es_usec loop_call_end(es_loop *loop, const char *name, es_usec began);
 int loop_close(es_loop *loop, es_usec grace);
 void loop_free(es_loop *loop);
 
-/* report.c: misuse is -EPERM; in debugging, an abort. */
+/* report.c: misuse is -EPERM; with ES_DEBUG an abort, and frees overwrite. */
 int loop_misuse(const char *function);
 void loop_free_object(void *p, size_t n);
 void loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,

@@ -372,7 +372,7 @@ task_names(void *arg, es_value *ret)
 	(void)arg;
 	(void)ret;
 	return es_loop_current() == loop &&
-		       strcmp(es_task_name(es_task_current()), "task") == 0
+		       rig_is_name(es_task_name(es_task_current()), "task")
 		   ? 0
 		   : -EPROTO;
 }
