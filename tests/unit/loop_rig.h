@@ -24,6 +24,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/rig_name.h"
+
 /* What happened, a letter each. */
 static struct {
 	pthread_mutex_t lock;
@@ -101,32 +103,6 @@ rig_later(es_loop *loop, es_usec delay, es_fn fn, void *arg)
 	assert_int_equal(
 	    es_call_later(loop, delay, "test", fn, arg, NULL, NULL), 0);
 }
-
-/* With ES_DEBUG a name is followed by the place it was given at. */
-static inline bool
-rig_is_name(const char *got, const char *name)
-{
-	const size_t n = strlen(name);
-
-	return strncmp(got, name, n) == 0 &&
-	       (got[n] == '\0' || strncmp(got + n, " at ", 4) == 0);
-}
-
-static inline void
-rig_expect_name(const char *got, const char *name)
-{
-	if (!rig_is_name(got, name))
-		assert_string_equal(got, name);
-}
-
-#ifdef ES_DEBUG
-/* Tests misuse on purpose. */
-static inline __attribute__((constructor)) void
-rig_misuse(void)
-{
-	es_debug_aborts(false);
-}
-#endif
 
 /* What must not run. */
 static inline void
