@@ -136,8 +136,10 @@ es_loop_enter(es_loop *loop, const char *name)
 void
 es_loop_leave(es_loop *loop)
 {
-	es_usec began = atomic_load(&loop->busy_since);
+	es_usec began;
 
+	es_loop_assert(loop);
+	began = atomic_load(&loop->busy_since);
 	assert(began > 0);
 	(void)loop_call_end(loop, atomic_load(&loop->busy_with), began);
 	loop_call_none(loop);
@@ -367,6 +369,7 @@ es_loop_stop(es_loop *loop)
 {
 	int saved = errno; /* this may be a signal handler */
 
+	assert(loop);
 	if (loop_forked(loop))
 		return;
 	atomic_fetch_add(&loop->in_flight, 1);
@@ -402,6 +405,7 @@ es_loop_time(const es_loop *loop)
 struct event_base *
 es_loop_event_base(es_loop *loop)
 {
+	assert(loop);
 	if (loop_forked(loop) || !loop_is_here(loop))
 		return NULL;
 	return loop->base;
@@ -419,10 +423,12 @@ int
 es_loop_set_hooks(es_loop *loop, es_before_poll_fn before_poll,
     es_after_batch_fn after_batch, void *arg)
 {
-	int state = atomic_load(&loop->state);
+	int state;
 
+	assert(loop);
 	if (loop_forked(loop))
 		return -ECHILD;
+	state = atomic_load(&loop->state);
 	if (state == ES_LOOP_CLOSED)
 		return -ESHUTDOWN;
 	if (state == ES_LOOP_RUNNING && !loop_is_here(loop))
