@@ -79,7 +79,7 @@ struct es_loop {
 	struct event *wake_event LOOP_OWNED;
 	struct event *tick_event LOOP_OWNED;
 	struct event *signal_event LOOP_OWNED;
-	bool tick_armed LOOP_OWNED;
+	enum { LOOP_TICK_NONE, LOOP_TICK_NEAR, LOOP_TICK_FAR } tick LOOP_OWNED;
 	int signal_fd;
 	struct loop_item signal_item; /* updates what is read from it */
 	struct list watches LOOP_OWNED;
