@@ -77,7 +77,8 @@ help:
 	@echo 'make                 build only; set-up alone: make deps; with'
 	@echo '                     DEBUG=1 B=build-debug: daemon/loop/debug.h'
 	@echo 'make check-asan      the same tests with ASan and UBSan;'
-	@echo '                     check-tsan, check-valgrind: likewise'
+	@echo '                     check-tsan, check-valgrind: likewise; threads:'
+	@echo '                     check-helgrind, of daemon/loop'
 	@echo 'make check-lab-long  the scenes under a real systemd, full counts'
 	@echo 'make check-signals   random signal sequences, SEQUENCES (1000)'
 	@echo 'make check-model     random scripts beside a model, SCRIPTS (10000)'
@@ -191,6 +192,8 @@ check-rounds: deps-test $(B)/tests/unit/test_rounds
 	@ROUNDS=$(or $(ROUNDS),10000) $(B)/tests/unit/test_rounds
 check-valgrind: deps-test deps-valgrind $(TESTED)
 	@B=$(B) tests/run valgrind
+check-helgrind: deps-test deps-valgrind $(TESTED)
+	@B=$(B) tests/run helgrind
 
 # The one use of make within make: the same rules for another B and SAN, which
 # one make can hold only once.
@@ -268,7 +271,7 @@ clean:
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
 .PHONY: all help deps deps-lab found run test check check-lab-long \
-	check-model check-signals check-rounds check-valgrind check-asan check-tsan check-sanitized \
+	check-model check-signals check-rounds check-valgrind check-helgrind check-asan check-tsan check-sanitized \
 	fuzz run-fuzzers bench lint format install install-files uninstall \
 	deb clean
 .SUFFIXES:
