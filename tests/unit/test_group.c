@@ -174,6 +174,23 @@ G5_cancelling_the_whole_cancels_all(void **state)
 	}
 }
 
+/* They have settled, and the loop has not come round to the whole yet. */
+static void
+G5_when_all_have_settled_there_is_nothing_to_cancel(void **state)
+{
+	es_future *f = es_future_new(loop), *kept = es_future_ref(f), *whole;
+
+	(void)state;
+	whole = gather(&f, 1, 0);
+	assert_int_equal(es_future_set_result(kept, ES_NOTHING), 0);
+	assert_false(es_future_done(whole));
+	assert_int_equal(es_future_cancel(whole), 0);
+	assert_int_equal(es_future_cancel(whole), 0);
+	assert_int_equal(es_loop_run_until(loop, whole), 0);
+	es_future_unref(kept);
+	es_future_unref(whole);
+}
+
 static void
 G6_the_same_future_twice_gives_two_equal_outcomes(void **state)
 {
@@ -541,6 +558,7 @@ main(void)
 		IN_LOOP(G3_the_first_failure_cancels_the_others_and_waits),
 		IN_LOOP(G4_a_member_cancelled_from_outside_is_a_failure),
 		IN_LOOP(G5_cancelling_the_whole_cancels_all),
+		IN_LOOP(G5_when_all_have_settled_there_is_nothing_to_cancel),
 		IN_LOOP(G6_the_same_future_twice_gives_two_equal_outcomes),
 		IN_LOOP(settled_members_and_foreign_ones_count_too),
 		IN_LOOP(X4_a_gather_of_a_closed_loop_settles),
