@@ -50,6 +50,8 @@ loop_init_process(void)
 #ifdef REFS_HELGRIND
 	refs_on_valgrind = RUNNING_ON_VALGRIND != 0;
 #endif
+	/* Written in a child only, where there is one thread. */
+	refs_are_atomic(&loop_generation, sizeof(loop_generation));
 	if (r != 0)
 		log_warn("pthread_atfork failed: code=%d", r);
 	/* So that its failures, too, can be tested one by one. */

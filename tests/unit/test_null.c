@@ -203,6 +203,7 @@ ends_by(size_t i)
 static void
 null_is_asserted(void **state)
 {
+	const char *mode = getenv("EARSHOT_TEST_MODE");
 	unsigned wrong = 0;
 	size_t i;
 
@@ -210,6 +211,8 @@ null_is_asserted(void **state)
 #ifdef NDEBUG
 	skip();
 #endif
+	if (mode && strstr(mode, "grind"))
+		skip(); /* who aborts leaves things behind, it would say */
 	for (i = 0; i < CALLS; i++) {
 		const int signo = ends_by(i);
 
