@@ -74,7 +74,7 @@ T3_past_times_are_due_now_by_time(void **state)
 	(void)state;
 	rig_forget();
 	rig_later(loop, -1, rig_note, RIG_LETTER('a'));
-	rig_later(loop, -1000, rig_note, RIG_LETTER('b'));
+	rig_later(loop, -ES_S(1000), rig_note, RIG_LETTER('b'));
 	rig_later(loop, INT64_MIN, rig_note, RIG_LETTER('c'));
 	rig_turn(loop);
 	rig_expect("cba");
