@@ -156,13 +156,6 @@ es_group_cancel(es_group *group)
 	    LIST_ENTRY(node, struct group_member, in_group)->f);
 }
 
-size_t
-es_group_count(const es_group *group)
-{
-	assert(group);
-	return group->count;
-}
-
 /* A wait_ready_fn. */
 static bool
 group_is_empty(void *arg)

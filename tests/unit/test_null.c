@@ -93,7 +93,6 @@ never_feeds(es_tx *end, void *arg)
 	R(es_group_new(loop, NULL))                                            \
 	R(es_group_spawn(NULL, "x", rig_never_body, NULL, NULL, NULL))         \
 	R(es_group_cancel(NULL))                                               \
-	R(es_group_count(NULL))                                                \
 	R(es_group_close(NULL, 0))                                             \
 	R(es_spawn(NULL, "x", rig_never_body, NULL, NULL, NULL))               \
 	R(es_spawn(loop, "x", NULL, NULL, NULL, NULL))                         \
