@@ -40,7 +40,10 @@ ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -DEARSHOT_VERSION='"$(VERSION)"' \
 	-pthread -I. $(WARNINGS) $(PACKAGE_CFLAGS) $(if $(UCONTEXT),\
 	-DES_UCONTEXT) $(if $(DEBUG),-DES_DEBUG) $(CFLAGS) $(SAN)
 # The static archive: assembler only, where the shared one wants libstdc++.
-# UCONTEXT=1 does without, at forty times the price of a task's switch.
+# Where there is none, or with UCONTEXT=1, libc's switches do, at forty times
+# the price of a task's.
+UCONTEXT ?= $(eval UCONTEXT := $(if $(filter /%,\
+	$(shell $(CC) -print-file-name=libboost_context.a)),,1))$(UCONTEXT)
 BOOST = $(if $(UCONTEXT),,-l:libboost_context.a)
 # DEBUG=1, in a B of its own, is for those who look for a fault in their use of
 # daemon/loop: see its debug.h.
