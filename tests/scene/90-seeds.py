@@ -17,6 +17,7 @@ import scene
 
 AT_ONCE = 4
 SECONDS = 30
+TRIES = 3
 LOAD_ROUNDS, CONSUMERS, LINES = 5, 20, 100
 RULES = {"L": 14, "C": 10, "T": 6, "X": 8, "W": 2, "F": 13, "K": 20, "G": 7,
          "DL": 8, "E": 10, "B": 11, "S": 8, "D": 6, "P": 3, "M": 3}
@@ -49,10 +50,20 @@ def command(name):
             "--errors-for-leak-kinds=definite,possible", path]
 
 
+def is_late(got, want):
+    """Only which of two took longer is not as expected: the machine may have
+    stood still meanwhile."""
+    return got != want and (re.sub(r"\b(less|more)\b", "", got)
+                            == re.sub(r"\b(less|more)\b", "", want))
+
+
 def compare(name, source):
     want = expected(source)
     scene.check(want, f"{name}.c says what it prints")
-    done = scene.run(command(name), seconds=SECONDS)
+    for _ in range(TRIES):
+        done = scene.run(command(name), seconds=SECONDS)
+        if not is_late(done.stdout, want):
+            break
     scene.equal(done.stdout, want, f"{name} (stderr: {done.stderr})")
     scene.equal(done.returncode, 0, f"{name}: exit code ({done.stderr})")
 
