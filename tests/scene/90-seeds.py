@@ -18,6 +18,7 @@ import scene
 AT_ONCE = 4
 SECONDS = 30
 TRIES = 3
+LATE = re.compile(r"\b(less|more|nobody|somebody|went on|stood still)\b")
 LOAD_ROUNDS, CONSUMERS, LINES = 5, 20, 100
 RULES = {"L": 14, "C": 10, "T": 6, "X": 8, "W": 2, "F": 13, "K": 20, "G": 7,
          "DL": 8, "E": 10, "B": 11, "S": 8, "D": 6, "P": 3, "M": 3}
@@ -51,10 +52,9 @@ def command(name):
 
 
 def is_late(got, want):
-    """Only which of two took longer is not as expected: the machine may have
-    stood still meanwhile."""
-    return got != want and (re.sub(r"\b(less|more)\b", "", got)
-                            == re.sub(r"\b(less|more)\b", "", want))
+    """Only what depends on time is not as expected: the machine may have stood
+    still meanwhile."""
+    return got != want and LATE.sub("", got) == LATE.sub("", want)
 
 
 def compare(name, source):
