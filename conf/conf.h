@@ -16,10 +16,6 @@
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64
@@ -129,9 +125,8 @@ int conf_read_files(
     struct conf *conf, const char *path, conf_fault_fn fault, void *arg);
 
 /*
- * What only the whole can tell (a listener is missing, tls without
- * certificate, two listeners on one address, two feeds into one channel),
- * then adds the default channel.  The number of faults, or -ENOMEM.
+ * What only the whole can tell (two listeners on one address, …), then adds
+ * the default channel.  The number of faults, or -ENOMEM.
  */
 int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 
@@ -142,6 +137,10 @@ const struct conf_channel *conf_channel_for(
 /* But for where they stand. */
 bool conf_handler_equal(
     const struct conf_handler *a, const struct conf_handler *b);
+
+/* "FILE:LINE: " of a key of a section without name; "": it was not given. */
+void conf_where(const struct conf *conf, const char *section, const char *key,
+    char *out, size_t out_size);
 
 /* Each limit, its value and what happens there, a line each, through put. */
 void conf_print_limits(const struct conf *conf,
