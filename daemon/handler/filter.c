@@ -357,6 +357,24 @@ on_find(const char *channel, size_t len, void *arg)
 	return NULL;
 }
 
+/* A publisher goes over when nothing of it waits for the former one. */
+static struct asking *
+former_asking(
+    const struct handler *handler, const struct hub_publisher *publisher)
+{
+	LIST_EACH_SAFE(node, next, &publisher->asking)
+	{
+		struct asking *asking =
+		    LIST_ENTRY(node, struct asking, of_publisher);
+		const struct handler *other = asking->session->handler;
+
+		if (asking->retired && !list_empty(&asking->asks) &&
+		    strcmp(other->conf->name, handler->conf->name) == 0)
+			return asking;
+	}
+	return NULL;
+}
+
 static int
 on_ask(void *filter, const char *channel, size_t len,
     const struct hub_message *message, int64_t now_us, void *arg)
@@ -370,7 +388,9 @@ on_ask(void *filter, const char *channel, size_t len,
 	if (handlers->hurried)
 		return -ESHUTDOWN;
 	handler->counts.publishes++;
-	asking = asking_get(handler, message->publisher);
+	asking = former_asking(handler, message->publisher);
+	if (asking == NULL)
+		asking = asking_get(handler, message->publisher);
 	if (asking == NULL)
 		return -ENOMEM;
 	if (asking->stuck) {

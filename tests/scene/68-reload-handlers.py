@@ -93,8 +93,10 @@ def scene_another_filter():
         handled.wait_metric(daemon, "busy", 1)
         daemon.reload(conf("blue"))
         publish(3, "blue")
-        scene.equal(answer_to(3), "refused", "by the second, at once")
         scene.equal(answer_to(2), "ok", "by the first, in its time")
+        scene.equal(answer_to(3), "ok", "by the first, for it came behind")
+        publish(6, "blue")
+        scene.equal(answer_to(6), "refused", "by the second")
         ended(daemon)
         publish(4, "red")
         scene.equal(answer_to(4), "ok", "by the second")
@@ -426,6 +428,61 @@ def scene_while_it_drains():
                 scene.equal(client.read_closed()[0], 1001, "closed") \
                     if n == 0 else client.read_closed()
             scene.equal(daemon.wait(), 0, "exit code")
+
+
+def scene_filters():
+    """Publishers go over one by one, and keep their order; none gets by."""
+    def conf(word, *lines):
+        return keep + handled.conf(
+            f"plugin = {handled.PLUGINS}/filter.so", "filter = checked",
+            f"option.word = {word}", *lines)
+    keep = "[channel **]\nhistory_messages = 100000\n"
+    with control.Daemon(keep) as daemon:
+        def post(text):
+            return daemon.http("POST", "/channels/checked/messages",
+                               text.encode(), {"Content-Type": "text/plain"})
+        scene.equal(post("bad").status, 201, "no filter")
+        daemon.reload(conf("bad"))
+        scene.equal((post("bad").status, post("good").status), (422, 201),
+                    "a filter")
+        slow = threading.Thread(target=lambda: post("sleep 400"))
+        slow.start()
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "busy") == 1, "it is asked")
+        stop, counts = threading.Event(), []
+
+        def publish(who):
+            client = daemon.ws("checked", "?gap=silent")
+            count = 0
+            while not stop.is_set():
+                client.send_text(f"{who} {count}")
+                count += 1
+                while client.read_text() != f"{who} {count - 1}":
+                    pass
+            counts.append(count)
+            client.close()
+        threads = [threading.Thread(target=publish, args=(n,))
+                   for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for n in range(10):
+            daemon.reload(conf("good" if n % 2 == 0 else "bad",
+                               f"queue_messages = {n + 10}"))
+            scene.equal((post("bad").status, post("good").status),
+                        (201, 422) if n % 2 == 0 else (422, 201), "another")
+        slow.join()
+        stop.set()
+        for thread in threads:
+            thread.join()
+        got = scene.json_of(daemon.http(
+            "GET", "/channels/checked/messages?from=oldest&limit=9999"))
+        for who in range(2):
+            mine = [int(m["text"].split()[1]) for m in got["messages"]
+                    if m["text"].startswith(f"{who} ")]
+            scene.equal(mine, list(range(len(mine))), "each once, in order")
+        ended(daemon, 10)
+        daemon.reload(keep)
+        scene.equal(post("bad").status, 201, "and no filter again")
 
 
 def scene_limits_of_plugins():
