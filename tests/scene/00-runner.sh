@@ -27,6 +27,7 @@ scene 01-fine.sh <<'END'
 END
 scene 02-says-no.sh <<'END'
 echo this is why
+echo '  FAILED to please: got no, expected yes'
 exit 3
 END
 scene 03-leaves-a-child.sh <<'END'
@@ -70,7 +71,9 @@ for text in 'three failed' 'five did not end' 'this is why' \
 	'report of asan'; do
 	[[ $out == *"$text"* ]] || fail "does not say: $text"
 done
-[ "$(grep -c 'left running' <<<"$out")" = 2 ] || fail 'missed one left over'
+[ "$(grep -c '^     left running' <<<"$out")" = 2 ] || fail 'missed one left'
+[[ $out == *$'\nFAIL scene/02-says-no: exit code 3; to please: got no,'* ]] ||
+	fail 'does not name it at the end'
 
 run all 07 01
 [ "$code $last" = "0 2 passed, 0 failed" ] || fail "all, by name: $code $last"
