@@ -27,6 +27,7 @@ import http.client
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -165,6 +166,16 @@ def play(names):
     sys.exit(SKIPPED if parts and skipped == len(parts) else 0)
 
 
+def free_port():
+    """Where nobody listens; below those that the kernel gives away, so that
+    nobody does by chance."""
+    while True:
+        port = random.randrange(10000, 32000)
+        with socket.socket() as sock:
+            if sock.connect_ex(("127.0.0.1", port)) != 0:
+                return port
+
+
 def run(command, text_in=None, seconds=DEADLINE_S, code=None, **options):
     """A program to its end; stdout and stderr are str unless text=False."""
     options.setdefault("text", True)
@@ -299,7 +310,8 @@ class Daemon:
         try:
             code = self.process.wait(seconds * SLOWNESS)
         except subprocess.TimeoutExpired as late:
-            raise Failure(f"earshotd not over after {seconds} s") from late
+            raise Failure(f"earshotd not over after {seconds} s:\n"
+                          f"{stacks(self.pid)}\n{self.log()}") from late
         self.reader.join(seconds * SLOWNESS)
         if self.reader.is_alive():
             raise Failure("earshotd ended, and something still has its stderr")
@@ -401,6 +413,19 @@ class Daemon:
 
     def fd_count(self):
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+
+def stacks(pid):
+    """What its threads do, as far as it can be seen here."""
+    if not shutil.which("gdb"):
+        return "where it hangs: gdb would tell"
+    try:
+        return subprocess.run(
+            ["gdb", "-p", str(pid), "-batch", "-ex", "thread apply all bt"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+            stderr=subprocess.STDOUT, timeout=60, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return "where it hangs: gdb hangs, too"
 
 
 def sum_of(metrics, name, labels, default=None):

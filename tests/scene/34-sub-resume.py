@@ -5,7 +5,6 @@
 doubled that the server still has, and what is gone is told."""
 import json
 import os
-import socket
 import sys
 import time
 
@@ -71,8 +70,7 @@ def scene_cut_while_it_is_published():
 
 
 def scene_a_daemon_that_comes_back():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = scene.free_port()
     conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
     url = f"ws://localhost:{port}"  # which may be ::1 first
     with scene.Daemon(conf) as daemon:

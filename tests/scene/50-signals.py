@@ -42,8 +42,7 @@ def scene_nothing_connected():
             began = time.monotonic()
             daemon.signal(signo)
             scene.equal(daemon.wait(), 0, f"exit code, {signo.name}")
-            took = time.monotonic() - began
-            scene.check(took < scene.SLOWNESS, f"in {took * 1000:.0f} ms")
+            scene.in_time(time.monotonic() - began, 1, "SIGTERM to the exit")
             scene.equal(crowd.drained(daemon)[1:], [0, 0, 0, 0], "counts")
 
 
@@ -57,8 +56,7 @@ def scene_a_second_one_hurries():
             began = time.monotonic()
             daemon.signal(second)
             scene.equal(daemon.wait(), 3, f"exit code, {second.name}")
-            took = time.monotonic() - began
-            scene.check(took < scene.SLOWNESS, f"in {took * 1000:.0f} ms")
+            scene.in_time(time.monotonic() - began, 1, "and then hurries")
             daemon.wait_log("WARN second signal")
             _, delivered, cut, lost, lacked = crowd.drained(daemon)
             scene.equal((delivered, cut, lost), (0, 1, 0),

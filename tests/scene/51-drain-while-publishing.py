@@ -47,8 +47,7 @@ def check_end(daemon, ears, publishers, began):
                     "refused because it closes, if at all")
     scene.equal(crowd.drained(daemon)[1:], [CONSUMERS, 0, 0, 0],
                 "delivered, cut, lost, undelivered")
-    scene.check(took < OVER_S * scene.SLOWNESS,
-                f"{took * 1000:.0f} ms from SIGTERM to the exit")
+    scene.in_time(took, OVER_S, "from SIGTERM to the exit")
     return heard
 
 

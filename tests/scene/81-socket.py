@@ -25,8 +25,9 @@ def connect(path, kind=socket.SOCK_STREAM):
     return sock
 
 
-def is_there(path):
-    scene.wait_until(path.exists, f"{path} is there")
+def is_open(daemon, name):
+    """Its path is there a moment before it listens."""
+    daemon.wait_log(rf"socket is open.*feed={name}\b")
 
 
 def texts(consumer, count):
@@ -60,7 +61,7 @@ def scene_datagrams():
 def scene_lines():
     path, conf = socket_feed("lines", "stream", "connections_max = 2")
     with scene.Daemon(conf) as daemon:
-        is_there(path)
+        is_open(daemon, "lines")
         consumer = daemon.ws("lines")
         first, second = connect(path), connect(path)
         first.sendall(b"a\nhalf")
@@ -86,8 +87,8 @@ def scene_both_sockets_give_all_of_it():
     lines = [b"%d " % i + b"y" * (i * 7 % 900) for i in range(20000)]
     big = "[channel **]\nhistory_messages = 100000\nhistory_bytes = 64M\n"
     with scene.Daemon(conf + more + big) as daemon:
-        is_there(stream)
-        is_there(gram)
+        is_open(daemon, "s")
+        is_open(daemon, "g")
         readers = [(c, scene.Client(
             kind, f"ws://127.0.0.1:{daemon.port}/ws/{c}", len(lines)))
             for c in "sg" for kind in ("ws", "websockets", "websocket-client")]
@@ -129,7 +130,7 @@ def scene_paths_that_are_taken():
 def scene_who_writes_waits():
     path, conf = socket_feed("slow", "datagram", "max_rate = 200")
     with scene.Daemon(conf) as daemon:
-        is_there(path)
+        is_open(daemon, "slow")
         with connect(path, socket.SOCK_DGRAM) as sock:
             for i in range(300):
                 sock.send(b"%d" % i)
@@ -141,7 +142,7 @@ def scene_who_writes_waits():
 def scene_what_was_taken_is_published_at_the_end():
     path, conf = socket_feed("end", "stream", "max_rate = 10")
     with scene.Daemon(conf) as daemon:
-        is_there(path)
+        is_open(daemon, "end")
         consumer = daemon.ws("end")
         with connect(path) as sock:
             sock.sendall(b"".join(b"%d\n" % i for i in range(100)))
