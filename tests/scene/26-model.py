@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# limit: 120
 # sanitizer: yes
 """Random scripts beside a model: nothing lost without a notice, nothing twice.
 

@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# limit: 90
 # slow
 """Chromium, and Node's EventSource: raw, earshot.v1, SSE that resumes itself.
 

@@ -171,7 +171,7 @@ def scene_stderr_is_logged():
 
 
 def scene_ignores_sigterm():
-    mark = "98761.5"
+    mark = f"98761.{os.getpid()}"
     conf = shell("stubborn", f"trap '' TERM\necho here\nsleep {mark} &\n"
                  f"while :; do sleep {mark}; done", "stop_timeout = 200ms")
     daemon = scene.Daemon(conf)
@@ -187,7 +187,7 @@ def scene_ignores_sigterm():
 
 def scene_leaves_children():
     """It ends, its children do not: they are ended before it starts again."""
-    mark = "98762.5"
+    mark = f"98762.{os.getpid()}"
     conf = shell("parent", f"sleep {mark} & sleep {mark} >&- 2>&- &\necho up",
                  "backoff_min = 300ms\nbackoff_max = 300ms\n"
                  "stop_timeout = 300ms")

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # slow
 # sanitizer: yes
-# limit: 120
 """Exec handlers: the examples in three languages, every command, every way
 in which a process can fail, and nobody else disturbed.
 """

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # slow
 # sanitizer: yes
-# limit: 120
 """The control socket: who may, what is told, what is done."""
 import json
 import os
@@ -227,7 +226,7 @@ def scene_log_level():
 
 
 def scene_half_a_request_and_stays():
-    with control.Daemon("[limits]\nhandshake_timeout = 2s\n") as daemon:
+    with control.Daemon("[limits]\nhandshake_timeout = 3s\n") as daemon:
         consumer = daemon.ws("a")
         held = []
         for n in range(CONTROL_MAX):

@@ -166,4 +166,4 @@ def scene_a_package_s_life():
 
 if not lab.INSIDE:
     build()
-lab.play(__file__, globals(), limit=100, bare=True)
+lab.play(__file__, globals(), limit=220, bare=True)

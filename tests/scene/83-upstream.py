@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # slow
 # sanitizer: yes
-# limit: 120
 """[upstream NAME]: what it asks, what it hears, what it is told.
 """
 import asyncio
