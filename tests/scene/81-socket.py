@@ -84,7 +84,7 @@ def scene_lines():
 def scene_both_sockets_give_all_of_it():
     stream, conf = socket_feed("s", "stream")
     gram, more = socket_feed("g", "datagram")
-    lines = [b"%d " % i + b"y" * (i * 7 % 900) for i in range(20000)]
+    lines = [b"%d " % i + b"y" * (i * 7 % 900) for i in range(8000)]
     big = "[channel **]\nhistory_messages = 100000\nhistory_bytes = 64M\n"
     with scene.Daemon(conf + more + big) as daemon:
         is_open(daemon, "s")
@@ -102,7 +102,7 @@ def scene_both_sockets_give_all_of_it():
         wanted = scene.digest(lines)
         for c, reader in readers:
             scene.equal(reader.result(30)["sha256"], wanted,
-                        f"20000 messages of {c} by {reader.kind}")
+                        f"8000 messages of {c} by {reader.kind}")
 
 
 def scene_paths_that_are_taken():
