@@ -8,10 +8,10 @@
  * Threads  LOOP_THREAD of the net loop.
  */
 
-#include "daemon/feed/ending.h"
+#include "daemon/child/ending.h"
+#include "daemon/child/spawn.h"
 #include "daemon/feed/feed_internal.h"
 #include "daemon/feed/output.h"
-#include "daemon/feed/spawn.h"
 
 enum command_phase {
 	PHASE_NONE, /* no process; the timer ends the back-off */

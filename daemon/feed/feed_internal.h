@@ -11,7 +11,7 @@
  * Threads  LOOP_THREAD of host->options.net.
  */
 
-#include "daemon/feed/backoff.h"
+#include "daemon/base/backoff.h"
 #include "daemon/feed/feed.h"
 #include "daemon/feed/sink.h"
 

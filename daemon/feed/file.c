@@ -22,7 +22,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/feed/feed_internal.h"
 #include "daemon/feed/follow.h"
-#include "daemon/feed/lines.h"
+#include "proto/lines.h"
 
 #include <assert.h>
 #include <errno.h>

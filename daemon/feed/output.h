@@ -16,10 +16,10 @@
  */
 
 #include "conf/conf.h"
-#include "daemon/feed/limiter.h"
-#include "daemon/feed/lines.h"
+#include "daemon/base/limiter.h"
 #include "daemon/feed/sink.h"
 #include "daemon/loop/loop.h"
+#include "proto/lines.h"
 
 #include <stdbool.h>
 

@@ -17,8 +17,8 @@
 
 #include "conf/conf.h"
 #include "daemon/base/buffer.h"
+#include "daemon/base/limiter.h"
 #include "daemon/base/list.h"
-#include "daemon/feed/limiter.h"
 #include "daemon/feed/rate.h"
 #include "daemon/hub/hub.h"
 #include "daemon/loop/loop.h"

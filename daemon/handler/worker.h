@@ -11,12 +11,12 @@
  * Threads  The net loop.
  */
 
-#include "daemon/feed/backoff.h"
-#include "daemon/feed/ending.h"
-#include "daemon/feed/limiter.h"
-#include "daemon/feed/lines.h"
-#include "daemon/feed/spawn.h"
+#include "daemon/base/backoff.h"
+#include "daemon/base/limiter.h"
+#include "daemon/child/ending.h"
+#include "daemon/child/spawn.h"
 #include "daemon/handler/exec.h"
+#include "proto/lines.h"
 
 #define WORKER_ERROR_BYTES_MAX 160
 #define EXEC_AHEAD_BYTES_MAX (1024 * 1024) /* in `in`, not written yet */

@@ -1,6 +1,6 @@
 /* Delays double up to their limit and are spread; a long life forgives. */
 
-#include "daemon/feed/backoff.h"
+#include "daemon/base/backoff.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
 /* A burst in a while, the rest counted and told with the next one said. */
 
-#include "daemon/feed/limiter.h"
+#include "daemon/base/limiter.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

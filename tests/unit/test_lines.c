@@ -5,7 +5,7 @@
  */
 
 #include "daemon/base/memory.h"
-#include "daemon/feed/lines.h"
+#include "proto/lines.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,5 +1,5 @@
-#ifndef DAEMON_FEED_SPAWN_H
-#define DAEMON_FEED_SPAWN_H
+#ifndef DAEMON_CHILD_SPAWN_H
+#define DAEMON_CHILD_SPAWN_H
 
 /*
  * spawn: one program started in a process group of its own.

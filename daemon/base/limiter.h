@@ -1,5 +1,5 @@
-#ifndef DAEMON_FEED_LIMITER_H
-#define DAEMON_FEED_LIMITER_H
+#ifndef DAEMON_BASE_LIMITER_H
+#define DAEMON_BASE_LIMITER_H
 
 /*
  * limiter: at most so many lines to the log in a while; the rest is counted.

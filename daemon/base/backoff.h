@@ -1,5 +1,5 @@
-#ifndef DAEMON_FEED_BACKOFF_H
-#define DAEMON_FEED_BACKOFF_H
+#ifndef DAEMON_BASE_BACKOFF_H
+#define DAEMON_BASE_BACKOFF_H
 
 /*
  * backoff: how long to wait before something that failed is tried again.

@@ -1,5 +1,5 @@
-#ifndef DAEMON_FEED_LINES_H
-#define DAEMON_FEED_LINES_H
+#ifndef PROTO_LINES_H
+#define PROTO_LINES_H
 
 /*
  * lines: a stream of bytes, taken apart at its newlines (or NULs).

@@ -1,6 +1,6 @@
 /* backoff: a delay that doubles, drawn between its half and its whole. */
 
-#include "daemon/feed/backoff.h"
+#include "daemon/base/backoff.h"
 
 #include <assert.h>
 

@@ -1,5 +1,5 @@
-#ifndef DAEMON_FEED_ENDING_H
-#define DAEMON_FEED_ENDING_H
+#ifndef DAEMON_CHILD_ENDING_H
+#define DAEMON_CHILD_ENDING_H
 
 /*
  * ending: tells the loop that a child has ended, before it is reaped.
@@ -8,7 +8,7 @@
  * Threads  LOOP_THREAD of net.
  */
 
-#include "daemon/feed/spawn.h"
+#include "daemon/child/spawn.h"
 #include "daemon/loop/loop.h"
 
 struct ending {

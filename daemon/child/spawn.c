@@ -11,7 +11,7 @@
  *   nobody else.  After that it may: only signal 0 is sent then, to look.
  */
 
-#include "daemon/feed/spawn.h"
+#include "daemon/child/spawn.h"
 #include "daemon/base/memory.h"
 
 #include <assert.h>

@@ -9,7 +9,7 @@
  *   because half a line would look like a line.
  */
 
-#include "daemon/feed/lines.h"
+#include "proto/lines.h"
 #include "proto/utf8.h"
 
 #include <assert.h>

@@ -3,7 +3,7 @@
  * after a quiet time is never held back.
  */
 
-#include "daemon/feed/limiter.h"
+#include "daemon/base/limiter.h"
 
 #include <assert.h>
 

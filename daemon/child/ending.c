@@ -8,7 +8,7 @@
  * not forgotten: fn then hears at once, and finds out that it lives.
  */
 
-#include "daemon/feed/ending.h"
+#include "daemon/child/ending.h"
 
 #include <assert.h>
 
