@@ -404,7 +404,7 @@ def scene_no_descriptors():
 def scene_a_message_that_does_not_end():
     """It holds what all share, whoever sends it and however alive he is."""
     conf = "[limits]\nrequest_timeout = 300ms\nping_interval = 100ms\n" \
-        "pong_timeout = 100ms\n"
+        "pong_timeout = 900ms\n"
     v1 = {"Sec-WebSocket-Protocol": "earshot.v1"}
     with scene.Daemon(conf) as daemon:
         for path, headers in (("/ws/c", {}), ("/ws", v1)):
