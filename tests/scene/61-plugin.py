@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# slow
 # sanitizer: yes
 """Plugins: callbacks in order, and every function of the host.
 

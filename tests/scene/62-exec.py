@@ -1,5 +1,4 @@
 #!/usr/bin/python3
-# slow
 # sanitizer: yes
 """Exec handlers: the examples in three languages, every command, every way
 in which a process can fail, and nobody else disturbed.
