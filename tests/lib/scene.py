@@ -16,7 +16,8 @@ A scene is functions whose names begin with scene_ and scene.play(globals()):
 
 Nothing here sleeps for a fixed time: what is waited for is a condition or
 bytes of a socket, with a deadline.  Deadlines grow under the sanitizers and
-under valgrind.  The programs are those of the runner (EARSHOTD, EARSHOT), else
+under valgrind, and are for what hangs; what was promised to take no longer than
+so long is for in_time().  The programs are those of the runner (EARSHOTD, EARSHOT), else
 those in build/.
 """
 import atexit

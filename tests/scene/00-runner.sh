@@ -24,6 +24,8 @@ scene() {
 }
 scene 01-fine.sh <<'END'
 [ -d "$TMPDIR" ] && touch "$TMPDIR/left-for-the-runner"
+bash -c 'kill -INT $$' && echo SIGINT is ignored && exit 1
+exit 0
 END
 scene 02-says-no.sh <<'END'
 echo this is why
@@ -59,7 +61,9 @@ fail() {
 }
 
 run() {
-	out=$(B=build TEST_JOBS=8 "$tree/tests/run" "$@" 2>&1) && code=0 || code=$?
+	# As a shell's background job: SIGINT is ignored.
+	out=$(trap '' INT && B=build TEST_JOBS=8 "$tree/tests/run" "$@" 2>&1) &&
+		code=0 || code=$?
 	last=${out##*$'\n'}
 }
 
