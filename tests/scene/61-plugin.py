@@ -49,6 +49,7 @@ def scene_an_error_in_a_callback():
         scene.equal(client.read_text(), "2", "it lives, its data is its own")
         events.take("open /app", "message fail", "error -5 on_message failed",
                     "message user")
+        handled.wait_metric(daemon, "failed_total", 1)
         scene.equal(handled.handler_metric(daemon, "failed_total"), 1,
                     "failed callbacks, counted")
         client.close()

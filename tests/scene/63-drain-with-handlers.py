@@ -14,7 +14,9 @@ import scene
 
 
 def scene_what_is_queued_is_handled():
-    conf = handled.plugin("record", "path = /app", "option.message_ms = 20",
+    go = scene.TMP / "go"
+    conf = handled.plugin("record", "path = /app",
+                          f"option.message_until = {go}",
                           more="[drain]\nretry_spread = 0s\n")
     with scene.Daemon(conf) as daemon:
         events = handled.Events(daemon)
@@ -22,9 +24,10 @@ def scene_what_is_queued_is_handled():
         for n in range(40):
             client.send_text(str(n))
         events.take("open /app", "message 0")
-        scene.wait_until(lambda: handled.handler_metric(daemon, "queued") > 35,
-                         "the rest is in the queue")
+        handled.wait_metric(daemon, "queued", 40)
         daemon.signal()
+        daemon.wait_log("INFO draining")
+        go.touch()
         events.take(*(f"message {n}" for n in range(1, 40)))
         scene.check(True, "40 messages handled")
         scene.equal(client.read_closed()[0], 1001, "then the close")
