@@ -82,7 +82,7 @@ def scene_usr1_writes_the_same():
         lines = json.loads(
             daemon.earshot("status", "--json").stdout)["report"]
         daemon.signal(10)
-        daemon.wait_log("INFO state: listening on")
+        daemon.wait_log("INFO state: ", count=len(lines))
         logged = re.findall(r"INFO state: (.*)", daemon.log())
         scene.equal([l for l in logged if "serving" not in l
                      and "connections" not in l],
