@@ -141,7 +141,7 @@ def scene_rotated_ten_times_while_written():
         file.close()
         wanted = scene.digest(line.encode() for line in lines)
         for reader in readers:
-            scene.equal(reader.result(30)["sha256"], wanted,
+            scene.equal(reader.result(60)["sha256"], wanted,
                         f"{LINES} lines through 10 rotations by {reader.kind}")
 
 

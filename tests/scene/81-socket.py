@@ -101,7 +101,7 @@ def scene_both_sockets_give_all_of_it():
                 sock.send(line)  # waits where the kernel's queue is full
         wanted = scene.digest(lines)
         for c, reader in readers:
-            scene.equal(reader.result(30)["sha256"], wanted,
+            scene.equal(reader.result(60)["sha256"], wanted,
                         f"8000 messages of {c} by {reader.kind}")
 
 
