@@ -93,14 +93,16 @@ class Publisher(threading.Thread):
 
     acknowledged: messages that were said to be accepted; sent: messages that
     may have been.  statuses: how often each came.  ends: what a request got
-    instead of an answer.  Ends with the first answer that is not 201, or when
-    the server cannot be reached.
+    instead of an answer.  Ends with the first answer that is not 201, when
+    the server cannot be reached, or after `most` requests.
     """
 
-    def __init__(self, daemon, channel, number, lines=1, size=100, pause=0):
+    def __init__(self, daemon, channel, number, lines=1, size=100, pause=0,
+                 most=float("inf")):
         super().__init__(daemon=True)
         self.port, self.channel, self.number = daemon.port, channel, number
         self.lines, self.size, self.pause = lines, size, pause
+        self.most = most
         self.acknowledged = self.sent = 0
         self.statuses, self.ends, self.refusals = {}, [], []
         self.silent = 0  # answers that are no answer to what was asked
@@ -116,7 +118,8 @@ class Publisher(threading.Thread):
 
     def _publish(self):
         raw = None
-        while not self.stop.wait(self.pause):
+        while self.sent < self.most * self.lines and \
+                not self.stop.wait(self.pause):
             try:
                 raw = raw or scene.Raw(self.port)
                 self.sent += self.lines

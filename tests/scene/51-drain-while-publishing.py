@@ -26,6 +26,7 @@ CONF = f"""
 [channel **]
 buffer_bytes = 512M
 [drain]
+timeout = 60s
 retry_spread = {SPREAD_MS}ms
 """
 

@@ -15,9 +15,10 @@ import crowd
 import scene
 
 CONSUMERS, STUCK = 1000 // scene.SLOWNESS, 20
-TIMEOUT_S = 4
+TIMEOUT_S = 3
 MARGIN_S = 1  # for the cut itself
 QUORUM = 200  # five times what the kernel keeps for one that does not read
+REQUESTS = 10  # of each publisher: 320 messages
 CONF = f"""
 [channel **]
 buffer_bytes = 512M
@@ -27,9 +28,10 @@ timeout = {TIMEOUT_S}s
 
 
 def publish_until_stuck(daemon, ears):
-    """More than the kernel keeps for one who does not read."""
-    publishers = [crowd.Publisher(daemon, "ticks", n, lines=8, size=1000)
-                  for n in range(4)]
+    """More than the kernel keeps for one who does not read, and not as much
+    as the others could not have in the drain's time."""
+    publishers = [crowd.Publisher(daemon, "ticks", n, lines=8, size=1000,
+                                  most=REQUESTS) for n in range(4)]
     for publisher in publishers:
         publisher.start()
     ears.wait("flowing", 40)

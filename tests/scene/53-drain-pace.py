@@ -13,6 +13,7 @@ import scene
 IDLE = 5000 // scene.SLOWNESS
 IDLE_OVER_S = 2  # promised
 PACED, RATE = 500, 500
+CONF = "[drain]\ntimeout = 60s\n"
 
 
 def drain(daemon, ears, consumers):
@@ -38,7 +39,7 @@ def drain(daemon, ears, consumers):
 
 
 def scene_five_thousand_idle():
-    with scene.Daemon() as daemon, \
+    with scene.Daemon(CONF) as daemon, \
             crowd.Crowd(daemon, "ticks", IDLE) as ears:
         _, took = drain(daemon, ears, IDLE)
         scene.in_time(took, IDLE_OVER_S,
@@ -46,7 +47,7 @@ def scene_five_thousand_idle():
 
 
 def scene_not_faster_than_the_rate():
-    with scene.Daemon(f"[drain]\nclose_rate = {RATE}\n") as daemon, \
+    with scene.Daemon(CONF + f"close_rate = {RATE}\n") as daemon, \
             crowd.Crowd(daemon, "ticks", PACED) as ears:
         heard, took = drain(daemon, ears, PACED)
         between = heard["last_close"] - heard["first_close"]
