@@ -193,11 +193,13 @@ def scene_feeds():
             "b has failed")
         scene.check("no/such" in feeds[0]["last_error"] or feeds,
                     feeds[0]["last_error"])
-        text = daemon.earshot("feeds").stdout
-        scene.check(re.search(r"^a +command +a +running ", text, re.M),
-                    "a runs")
-        scene.check("feed b (command) is down" in
-                    daemon.earshot("status").stdout, "status says which is not")
+        # b is tried again and again, and is not down meanwhile.
+        scene.wait_until(lambda: re.search(
+            r"^a +command +a +running ", daemon.earshot("feeds").stdout, re.M),
+            "a runs")
+        scene.wait_until(lambda: "feed b (command) is down" in
+                         daemon.earshot("status").stdout,
+                         "status says which is not")
 
 
 def scene_kick():
