@@ -75,10 +75,41 @@ struct session {
 	bool told; /* exec.c: its error is in the queue */
 
 	/* consume: the channel's name is open.channel */
+	struct topic *topic;
 	struct list of_topic;
+	struct session *after; /* goes on where that one ends; NULL: it may */
+	bool leaving; /* its handler has retired: nothing more is read */
 	uint64_t epoch;
 	int64_t offset; /* the last one queued */
 };
+
+/*
+ * Gives a future of a plugin back.  A failure that the plugin does not look at
+ * is its own business: nothing is reported, it could be one a message.
+ */
+static inline void
+future_leave(es_future *f)
+{
+	if (f != NULL)
+		(void)es_future_result(f, NULL);
+	es_future_unref(f);
+}
+
+static inline es_conn
+conn_name(uint32_t slot, uint32_t generation)
+{
+	return ((es_conn)generation + 1) << 32 | slot;
+}
+static inline uint32_t
+conn_slot(es_conn name)
+{
+	return (uint32_t)name;
+}
+static inline uint32_t
+conn_generation(es_conn name)
+{
+	return (uint32_t)(name >> 32) - 1;
+}
 
 /* Memory that *ret_open points into; NULL: there is none. */
 void *open_copy(const struct es_open *open, struct es_open *ret_open);
