@@ -472,12 +472,11 @@ def scene_expect_100_continue():
         body.write_bytes(b"x" * (KIB * KIB))
         done = scene.run(
             ["curl", "-sS", "-o", "/dev/null", "-w",
-             "%{http_code} %{time_total}", "--data-binary", f"@{body}",
-             daemon.url + MESSAGES], code=0)
+             "%{http_code} %{time_total}", "--expect100-timeout", "300",
+             "--data-binary", f"@{body}", daemon.url + MESSAGES], code=0,
+            seconds=60)
         code, seconds = done.stdout.split()
-        scene.equal(code, "201", "curl with 1 MiB")
-        scene.check(float(seconds) < 0.9 * scene.SLOWNESS,
-                    "without waiting a second")
+        scene.equal(code, "201", f"curl with 1 MiB: {seconds} s")
 
 
 def scene_length_required():
@@ -523,7 +522,7 @@ def scene_a_large_body():
                       MESSAGES + "?split=lines")
         scene.equal((answer.status, json.loads(answer.body)["accepted"]),
                     (201, 100000), "a POST of 100000 lines, 5 MB")
-        scene.equal(reader.result(30)["sha256"], scene.digest(lines),
+        scene.equal(reader.result(60)["sha256"], scene.digest(lines),
                     "every line, in order")
         longest = daemon.metric("loop_iteration_longest_microseconds")
         print(f"    longest iteration {longest:.0f} us")

@@ -144,10 +144,9 @@ def scene_ten_megabytes_to_a_hundred():
             name = "slow" if slow else "fast"
             scene.equal({e.at for e in some}, {SIZE}, f"{name}: intact")
             waits = [w for e in some for w in e.waits]
-            scene.check(min(len(e.waits) for e in some) >= 1 and
-                        max(waits) < PONG_S * scene.SLOWNESS,
-                        f"{name}: {len(waits)} pongs, the longest after "
-                        f"{max(waits):.2f} s")
+            scene.check(min(len(e.waits) for e in some) >= 1,
+                        f"{name}: {len(waits)} pongs")
+            scene.in_time(max(waits), PONG_S, f"{name}: the longest wait")
             scene.check(any(e.inside_pongs for e in some),
                         f"{name}: {sum(e.inside_pongs for e in some)} of them "
                         "inside the message")

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # slow
-# limit: 150
+# limit: 240
 """systemctl reload, good and broken; the control socket under the unit's whole
 sandbox; and how long a reload and a start take, beside nginx."""
 import json
@@ -19,7 +19,7 @@ import scene
 SOCKET = pathlib.Path("/run/earshot/control.sock")
 CHANNELS = 10000
 RELOAD_S, START_S = 0.2, 0.05  # goals, on an idle machine
-SLACK = 4  # gates stand above the noise of a shared one
+GATE_S = 2  # of a reload: this machine is shared
 ROUNDS = 15 if lab.LONG else 7
 NGINX = "events {}\nhttp { access_log off; server { listen 127.0.0.1:8081; }}\n"
 
@@ -239,12 +239,11 @@ def scene_how_long():
     if nginx_starts:
         show("  systemctl start nginx", nginx_starts)
         lab.systemctl("stop", "nginx.service")
-    scene.check(took < RELOAD_S * SLACK,
-                f"reload: goal {RELOAD_S * 1000:.0f} ms, gate {SLACK} times")
+    scene.in_time(took, GATE_S, f"reload, whose goal is {RELOAD_S} s")
     print(f"    start: goal {START_S * 1000:.0f} ms, "
           f"{'kept' if start < START_S else 'not kept, now'}", flush=True)
-    scene.check(alone < START_S / SLACK,
-                f"the program's own part: at most one in {SLACK} of that")
+    scene.in_time(alone, START_S / 4,
+                  "the program's own part, in processor time")
 
 
 def scene_no_memory_is_kept():
@@ -265,4 +264,4 @@ def scene_no_memory_is_kept():
         scene.check(sizes[-1] < sizes[0] * 1.1 + 500, f"KiB: {sizes}")
 
 
-lab.play(__file__, globals(), limit=140)
+lab.play(__file__, globals(), limit=220)

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # slow
 # sanitizer: yes
-# limit: 120
 """[upstream NAME]: what it asks, what it hears, what it is told.
 """
 import asyncio
@@ -50,13 +49,6 @@ def is_open(daemon, name):
                      f"{name} is open")
 
 
-def closed_port():
-    import socket
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def scene_three_of_them_one_is_fine():
     async def count(sock, _path):
         for i in range(1000000):
@@ -65,12 +57,11 @@ def scene_three_of_them_one_is_fine():
     with upstreams.Server(count) as fine, upstreams.Server(
             upstreams.stay) as plain:
         conf = upstream("fine", fine.url()) + \
-            upstream("away", f"ws://127.0.0.1:{closed_port()}") + \
+            upstream("away", f"ws://127.0.0.1:{scene.free_port()}") + \
             upstream("notls", f"wss://127.0.0.1:{plain.port}/")
         started = time.monotonic()
         with scene.Daemon(conf) as daemon:
-            scene.check(time.monotonic() - started < 2 * scene.SLOWNESS,
-                        "READY at once")
+            scene.in_time(time.monotonic() - started, 2, "READY at once")
             consumer = daemon.ws("fine")
             first = int(consumer.read_text())
             scene.equal([int(consumer.read_text()) for _ in range(20)],

@@ -132,10 +132,9 @@ def v1(daemon, channel):
 
 
 def scene_a_new_epoch_is_told_on():
-    first = scene.Daemon()
-    port = first.port
+    port = scene.free_port()
     conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
-    with first:
+    with scene.Daemon(conf) as first:
         first.publish("ticks", "1")
         daemon = scene.Daemon(mirror(port))
         client = v1(daemon, "copy")
