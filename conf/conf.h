@@ -66,10 +66,10 @@ struct conf_handler {
 	struct conf_list paths; /* WebSocket endpoints of its own */
 	struct conf_list channels; /* patterns: raw connections to those */
 	struct conf_list consumes; /* patterns: each message of those */
+	struct conf_list upstreams; /* names of sections [upstream] */
 	struct conf_option *options;
 	size_t option_count;
-	int64_t workers; /* processes of exec */
-	int64_t window; /* events in a process' pipe */
+	int64_t workers, window; /* processes; events in one's pipe */
 	int64_t callback_timeout_us;
 	int64_t queue_messages, queue_bytes; /* of one connection */
 	int64_t queue_bytes_total;

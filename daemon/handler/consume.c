@@ -215,6 +215,8 @@ consume_more(struct session *session)
 	int64_t offset;
 	int r = 0;
 
+	if (list_empty(&session->of_topic)) /* an upstream's failure */
+		return;
 	if (!has_room(session) || look(session, &history) < 0)
 		return;
 	if (!history.answer.recovered)

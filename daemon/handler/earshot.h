@@ -34,7 +34,6 @@ typedef void (*es_drop)(void *arg); /* releases arg; NULL: nothing to do */
 
 enum es_kind { ES_TEXT, ES_JSON, ES_BINARY };
 enum es_log_level { ES_LOG_ERROR, ES_LOG_WARN, ES_LOG_INFO, ES_LOG_DEBUG };
-
 #define ES_WAIT_FOREVER INT64_MAX
 
 struct es_header {
@@ -46,6 +45,7 @@ struct es_open {
 	const char *channel; /* bound by channel: that one, else "" */
 	const struct es_header *headers;
 	size_t header_count;
+	const char *upstream; /* of [upstream NAME]: NAME, peer: its url */
 };
 
 struct es_position {

@@ -45,7 +45,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	list_init(&handlers->topics);
 	list_init(&handlers->fresh);
 	handlers->lines =
-	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
+	    memory_zalloc(handlers_slots(handlers) * sizeof(*handlers->lines));
 	handlers->items =
 	    memory_zalloc(handlers->count * sizeof(*handlers->items));
 	if (handlers->lines == NULL || handlers->items == NULL) {
@@ -451,6 +451,7 @@ handlers_free(struct handlers *handlers)
 	consume_end(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
+	memory_free(handlers->links);
 	handlers->items = NULL;
 	handlers->lines = NULL;
 	handlers_unref(handlers);

@@ -14,6 +14,8 @@
 
 struct exec;
 struct bridge;
+struct links;
+struct handler_feeds;
 
 /* What any thread may know of a connection. */
 struct line {
@@ -68,6 +70,9 @@ struct handlers {
 	_Atomic uint32_t laters; /* functions that wait for their time */
 	struct list topics, fresh; /* consume.c */
 	es_call *pull;
+	struct links *links; /* upstream.c; NULL: none yet */
+	const struct handler_feeds *feeds;
+	void *feeds_arg;
 	struct { /* whoever waits for idle, or for the end */
 		void (*done)(void *arg);
 		void *arg;

@@ -74,7 +74,8 @@ open_copy(const struct es_open *open, struct es_open *ret_open)
 	char *at;
 
 	bytes += text_bytes(open->path) + text_bytes(open->query) +
-		 text_bytes(open->peer) + text_bytes(open->channel);
+		 text_bytes(open->peer) + text_bytes(open->channel) +
+		 text_bytes(open->upstream);
 	for (i = 0; i < open->header_count; i++)
 		bytes += text_bytes(open->headers[i].name) +
 			 text_bytes(open->headers[i].value);
@@ -88,6 +89,7 @@ open_copy(const struct es_open *open, struct es_open *ret_open)
 	ret_open->query = text_copy(&at, open->query);
 	ret_open->peer = text_copy(&at, open->peer);
 	ret_open->channel = text_copy(&at, open->channel);
+	ret_open->upstream = text_copy(&at, open->upstream);
 	for (i = 0; i < open->header_count; i++) {
 		headers[i].name = text_copy(&at, open->headers[i].name);
 		headers[i].value = text_copy(&at, open->headers[i].value);
@@ -105,6 +107,7 @@ session_init(struct handler *handler, const struct es_open *open,
 	if (session == NULL)
 		return -ENOMEM;
 	session->handler = handler;
+	session->ops = handler->handlers->rooms.ops;
 	list_init(&session->node);
 	list_init(&session->ready);
 	list_init(&session->pausing);
@@ -142,7 +145,7 @@ session_new(struct handler *handler, void *conn, uint32_t slot,
 	struct session *session;
 
 	assert(conn != NULL);
-	assert(slot < handler->handlers->rooms.slots);
+	assert(slot < handlers_slots(handler->handlers));
 	if (handler->handlers->closing)
 		return -ESHUTDOWN;
 	if (session_init(handler, open, &session) < 0)
@@ -194,6 +197,8 @@ session_free(struct session *session)
 	struct handler *handler = session->handler;
 
 	assert(!session->busy);
+	if (session->link != NULL)
+		upstream_on_free(session);
 	if (!list_empty(&session->node)) {
 		list_remove(&session->node);
 		handler->session_count--;
@@ -245,7 +250,7 @@ static void
 update_pause(struct session *session)
 {
 	struct handler *handler = session->handler;
-	const struct handler_ops *ops = handler->handlers->rooms.ops;
+	const struct handler_ops *ops = session->ops;
 
 	if (session->conn == NULL)
 		return;
@@ -286,6 +291,8 @@ update_active(struct session *session)
 	}
 	assert(handlers->active > 0);
 	handlers->active--;
+	if (session->link != NULL)
+		upstream_on_idle(session);
 	if (handlers->active == 0)
 		handlers_check_waiting(handlers);
 }
@@ -417,8 +424,22 @@ session_refuse(struct session *session, uint16_t code, const char *reason)
 	}
 	session_handled(session, events, bytes);
 	if (session->conn != NULL)
-		handler->handlers->rooms.ops->close(
-		    session->conn, code, reason);
+		session->ops->close(session->conn, code, reason);
+}
+
+struct session *
+session_find(const struct handlers *handlers, es_conn name)
+{
+	const struct handlers_rooms *rooms = &handlers->rooms;
+	const uint32_t slot = conn_slot(name);
+
+	if (name == 0)
+		return NULL;
+	if (slot < rooms->slots)
+		return rooms->ops->find(
+		    rooms->net, slot, conn_generation(name));
+	return upstream_find(
+	    handlers, slot - rooms->slots, conn_generation(name));
 }
 
 /* Sending */
@@ -427,8 +448,9 @@ int
 session_send(struct session *session, enum message_kind kind, const void *data,
     size_t len, struct sending *sending)
 {
-	const struct handler_ops *ops = session->handler->handlers->rooms.ops;
-	const uint64_t framed = frame_message_bytes(len);
+	const uint64_t framed = session->link != NULL
+				    ? upstream_cost(len)
+				    : frame_message_bytes(len);
 	struct line *line = line_of(session);
 	int64_t r = -ENOTCONN;
 
@@ -440,7 +462,7 @@ session_send(struct session *session, enum message_kind kind, const void *data,
 		list_append(&session->sendings, &sending->node);
 	}
 	if (session->conn != NULL)
-		r = ops->send(session->conn, kind, data, len);
+		r = session->ops->send(session->conn, kind, data, len);
 	if (r >= 0) {
 		assert((uint64_t)r == framed);
 		update_pause(session);

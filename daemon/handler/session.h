@@ -40,13 +40,17 @@ struct sending {
 	es_future *f;
 };
 
+struct link;
+
 struct session {
 	struct list node; /* in handler.sessions */
 	struct list ready; /* in handler.refused, or in a process' line */
 	struct list pausing; /* in handler.paused */
 	struct handler *handler;
 	void *conn; /* NULL: gone */
-	es_conn name; /* 0: of a channel */
+	const struct handler_ops *ops; /* of conn */
+	struct link *link; /* of an upstream; else NULL */
+	es_conn name; /* 0: of a channel, or of a failed upstream */
 	struct es_open open; /* in one piece of memory at open_memory */
 	void *open_memory;
 
@@ -111,6 +115,28 @@ int session_init(struct handler *handler, const struct es_open *open,
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
+/* Names have slots below that: of connections, then of upstreams. */
+static inline uint32_t
+handlers_slots(const struct handlers *handlers)
+{
+	return handlers->rooms.slots + CONF_SECTIONS_MAX;
+}
+
+/* upstream.c */
+#define UPSTREAM_LINKS_MAX CONF_SECTIONS_MAX /* upstreams with a session */
+/* What a message to an upstream is counted as while it waits there. */
+static inline uint64_t
+upstream_cost(size_t len)
+{
+	return (uint64_t)len + 64;
+}
+struct session *upstream_find(
+    const struct handlers *handlers, uint32_t index, uint32_t generation);
+void upstream_on_idle(struct session *session);
+void upstream_on_free(struct session *session);
+
+/* On the loop.  NULL: it has gone, or never was. */
+struct session *session_find(const struct handlers *handlers, es_conn name);
 void sending_settle(struct sending *sending, int error); /* NULL: no-op */
 
 #endif

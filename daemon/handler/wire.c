@@ -148,6 +148,8 @@ put_open(struct put *put, const struct es_open *open)
 	put_member(put, "peer", open->peer);
 	if (*open->channel != '\0')
 		put_member(put, "channel", open->channel);
+	if (*open->upstream != '\0')
+		put_member(put, "upstream", open->upstream);
 	put_text(put, ",\"headers\":{");
 	for (i = 0; i < open->header_count; i++) {
 		const struct es_header *header = &open->headers[i];
@@ -176,6 +178,8 @@ put_where(
 		return;
 	}
 	put_member(put, "channel", session->open.channel);
+	if (*session->open.upstream != '\0')
+		put_member(put, "upstream", session->open.upstream);
 	if (event->kind != EVENT_MESSAGE)
 		return;
 	(void)position_put(text, &position);
