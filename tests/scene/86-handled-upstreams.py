@@ -107,11 +107,11 @@ def scene_each_reconnect_is_close_and_open():
     async def serve(sock, _path):
         count[0] += 1
         await sock.send(f"number {count[0]}")
-        if count[0] % 4 == 0:
-            server.loop.call_soon(
-                lambda: asyncio.ensure_future(server._reset()))
-            await sock.wait_closed()
-        elif count[0] < 3 * FLAPS:
+        if count[0] >= 3 * FLAPS:
+            pass
+        elif count[0] % 4 == 0:
+            sock.transport.abort()
+        else:
             await sock.close(4000 + count[0], f"end {count[0]}")
         await upstreams.stay(sock)
     with upstreams.Server(serve) as server:
