@@ -345,7 +345,7 @@ upstream_await_handler(struct upstream *upstream)
 static void
 upstream_load(struct upstream *upstream)
 {
-	struct position position;
+	struct position position = { 0 };
 	es_future *f;
 	int r;
 

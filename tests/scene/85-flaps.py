@@ -110,11 +110,12 @@ def scene_silent():
         scene.equal(done.returncode, 0, "in a namespace of its own")
         return
 
-    ports = []
+    silent = set()
 
     def drop():
         """What is open goes silent, new connections are fine."""
-        ports[:] = [s.remote_address[1] for s in list(server.sockets)]
+        ports = {s.remote_address[1] for s in list(server.sockets)} - silent
+        silent.update(ports)
         for port in ports:
             ipt("-A", "OUTPUT", "-p", "tcp", "--sport", str(port), "-j",
                 "DROP")
