@@ -40,10 +40,16 @@ PACKAGE_LIBS = $(eval PACKAGE_LIBS := \
 # list (tests/unit/test_list.c shows it), but not with -fno-strict-aliasing.
 ALL_CFLAGS = -std=c11 -fno-strict-aliasing -D_GNU_SOURCE \
 	-DEARSHOT_VERSION='"$(VERSION)"' -pthread -I. $(WARNINGS) \
-	$(PACKAGE_CFLAGS) $(if $(UCONTEXT),-DES_UCONTEXT) $(CFLAGS) $(SAN)
+	$(PACKAGE_CFLAGS) $(if $(UCONTEXT),-DES_UCONTEXT) \
+	$(if $(DEBUG),-DES_DEBUG) $(CFLAGS) $(SAN)
 # The static archive: assembler only, where the shared one wants libstdc++.
-# UCONTEXT=1 does without, at forty times the price of a task's switch.
+# Where there is none, or with UCONTEXT=1, libc's switches do, at forty times
+# the price of a task's.
+UCONTEXT ?= $(eval UCONTEXT := $(if $(filter /%,\
+	$(shell $(CC) -print-file-name=libboost_context.a)),,1))$(UCONTEXT)
 BOOST = $(if $(UCONTEXT),,-l:libboost_context.a)
+# DEBUG=1, in a B of its own, is for those who look for a fault in their use of
+# daemon/loop: see its debug.h.
 LIBS = -Wl,--as-needed $(PACKAGE_LIBS) $(BOOST) -lm -ldl
 
 ROOMS = $(filter-out daemon/ctl/%,$(wildcard daemon/*/*.c)) \
@@ -61,6 +67,7 @@ SOURCES = $(ROOMS) $(wildcard daemon/*.c daemon/ctl/*.c tests/*/*.c)
 HEADERS = $(wildcard daemon/*/*.h proto/*.h conf/*.h systemd/*.h tests/*/*.h)
 objects = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
+DEBUGGED = $(patsubst %.c,$(B)/debug/%.o,$(wildcard daemon/loop/*.c))
 PLUGINS = $(patsubst %.c,$(B)/%.so,$(wildcard tests/plugins/*.c))
 
 LIBRARY = $(B)/libearshot.a
@@ -73,9 +80,11 @@ all: $(LIBRARY) $(PROGRAMS) $(B)/earshot.h
 help:
 	@echo 'make run             set up, build, stream vmstat on 127.0.0.1:8080'
 	@echo 'make test            set up, build, every test; check: the fast ones'
-	@echo 'make                 build only; set-up alone: make deps'
+	@echo 'make                 build only; set-up alone: make deps; with'
+	@echo '                     DEBUG=1 B=build-debug: daemon/loop/debug.h'
 	@echo 'make check-asan      the same tests with ASan and UBSan;'
-	@echo '                     check-tsan, check-valgrind: likewise'
+	@echo '                     check-tsan, check-valgrind: likewise; threads:'
+	@echo '                     check-helgrind, of daemon/loop'
 	@echo 'make check-lab-long  the scenes under a real systemd, full counts'
 	@echo 'make check-signals   random signal sequences, SEQUENCES (1000)'
 	@echo 'make check-model     random scripts beside a model, SCRIPTS (10000)'
@@ -100,7 +109,7 @@ deps-lab: deps
 
 WITH_SETUP = $(filter deps run test check check-% fuzz bench bench-% lint deb,\
 	$(MAKECMDGOALS))
-$(call objects,$(SOURCES)): | $(if $(WITH_SETUP),deps) found
+$(call objects,$(SOURCES)) $(DEBUGGED): | $(if $(WITH_SETUP),deps) found
 $(call objects,$(wildcard tests/*/*.c)) $(PLUGINS): | $(if $(WITH_SETUP),deps-test)
 
 found: $(if $(WITH_SETUP),deps)
@@ -120,7 +129,7 @@ $(LIBRARY): $(call objects,$(ROOMS))
 	$(Q)$(AR) rcs $@ $^
 
 LINK = mkdir -p $(@D) && echo '  LINK  $@' && \
-	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -pthread -o $@ $(filter %.o %.a,$^)
+	$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -pthread -o $@ $(filter %.o,$^) $(filter %.a,$^)
 
 $(B)/earshotd: $(call objects,$(wildcard daemon/*.c)) $(LIBRARY)
 	$(Q)$(LINK) $(LIBS)
@@ -142,6 +151,13 @@ $(B)/earshot.h: daemon/handler/earshot.h daemon/handler/earshot_calls.h
 # but for what has a main and so is a program itself.
 $(UNITS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
 	$(Q)$(LINK) -lcmocka $(LIBS)
+
+# One of them has daemon/loop as it is built with DEBUG=1: these objects are
+# linked, and hide those in the archive.
+$(DEBUGGED): $(B)/debug/%.o: %.c Makefile
+	@mkdir -p $(@D) && echo '  CC    $@'
+	$(Q)$(CC) $(ALL_CFLAGS) -UES_DEBUG -DES_DEBUG -MMD -MP -c -o $@ $<
+$(B)/tests/unit/test_debug: $(DEBUGGED)
 
 # A fuzzer replays its corpus unless `make fuzz` gives it another main.
 REPLAY ?= $(call objects,tests/fuzz/replay.c)
@@ -188,6 +204,8 @@ check-rounds: deps-test $(B)/tests/unit/test_rounds
 	@ROUNDS=$(or $(ROUNDS),10000) $(B)/tests/unit/test_rounds
 check-valgrind: deps-test deps-valgrind $(TESTED)
 	@B=$(B) tests/run valgrind
+check-helgrind: deps-test deps-valgrind $(TESTED)
+	@B=$(B) tests/run helgrind
 
 # The one use of make within make: the same rules for another B and SAN, which
 # one make can hold only once.
@@ -261,15 +279,16 @@ deb: deps deps-deb
 
 # What set-up built stays: it is not ours and half a minute's work.
 clean:
-	rm -rf $(B)/obj $(B)/tests $(LIBRARY) $(PROGRAMS) $(B)/earshot.h \
+	rm -rf $(B)/obj $(B)/debug $(B)/tests $(LIBRARY) $(PROGRAMS) $(B)/earshot.h \
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
 .PHONY: all help deps deps-lab found run test check check-lab-long \
-	check-model check-signals check-flaps check-rounds check-valgrind check-asan check-tsan check-sanitized \
+	check-model check-signals check-flaps check-rounds check-valgrind \
+	check-helgrind check-asan check-tsan check-sanitized \
 	fuzz run-fuzzers bench lint format install install-files uninstall \
 	deb clean
 .SUFFIXES:
 .SECONDARY:
 .DELETE_ON_ERROR:
 
--include $(patsubst %.o,%.d,$(call objects,$(SOURCES))) $(PLUGINS:.so=.d)
+-include $(patsubst %.o,%.d,$(call objects,$(SOURCES)) $(DEBUGGED)) $(PLUGINS:.so=.d)

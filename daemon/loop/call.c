@@ -28,14 +28,6 @@ struct es_call {
 	bool handled; /* somebody outside has a reference */
 };
 
-es_call *
-es_call_ref(es_call *call)
-{
-	assert(call && call->handled);
-	refs_take(&call->refs);
-	return call;
-}
-
 void
 es_call_unref(es_call *call)
 {

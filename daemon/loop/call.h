@@ -33,7 +33,6 @@ int es_call_at(es_loop *loop, es_usec when, const char *name, es_fn fn,
  * cancelled before.  Does not release the reference.
  */
 int es_call_cancel(es_call *call) ANY_THREAD;
-es_call *es_call_ref(es_call *call) ANY_THREAD;
 void es_call_unref(es_call *call) ANY_THREAD; /* NULL: no-op */
 
 /*

@@ -50,6 +50,8 @@ loop_init_process(void)
 #ifdef REFS_HELGRIND
 	refs_on_valgrind = RUNNING_ON_VALGRIND != 0;
 #endif
+	/* Written in a child only, where there is one thread. */
+	refs_are_atomic(&loop_generation, sizeof(loop_generation));
 	if (r != 0)
 		log_warn("pthread_atfork failed: code=%d", r);
 	/* So that its failures, too, can be tested one by one. */
@@ -91,7 +93,7 @@ loop_on_tick(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	es_loop_assert(loop);
-	loop->tick_armed = false;
+	loop->tick = LOOP_TICK_NONE;
 }
 
 static struct event_base *
@@ -117,10 +119,8 @@ static int
 loop_init_base(es_loop *loop)
 {
 	static const struct timeval day = { .tv_sec = 24 * 60 * 60 };
-	es_usec now = clock_now_us();
 
 	loop_is_new(loop);
-	(void)now;
 	errno = 0;
 	loop->base = loop_new_base();
 	if (!loop->base)
@@ -134,7 +134,7 @@ loop_init_base(es_loop *loop)
 	if (event_add(loop->wake_event, NULL) < 0 ||
 	    event_add(loop->tick_event, &day) < 0)
 		return -ENOMEM;
-	loop->tick_armed = true;
+	loop->tick = LOOP_TICK_FAR;
 	return 0;
 }
 

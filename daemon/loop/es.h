@@ -22,6 +22,8 @@
  *   -EPIPE       the other end of the stream is gone
  *   -ESHUTDOWN   the loop is closed, the executor is shut down
  *   -ETIMEDOUT   the time is up
+ * NULL where a header does not allow it, and what else no caller in its right
+ * mind does, is asserted: the process aborts, in release builds too.
  */
 
 #include <errno.h>

@@ -381,6 +381,7 @@ int
 es_future_cancel(es_future *f)
 {
 	bool asked;
+	int r;
 
 	if (!f)
 		return 0;
@@ -396,8 +397,12 @@ es_future_cancel(es_future *f)
 	pthread_mutex_unlock(&f->lock);
 	if (asked)
 		return 1;
-	if (f->ops)
-		return f->ops->cancel(f, f->producer);
+	if (f->ops) {
+		r = f->ops->cancel(f, f->producer);
+		if (r == 0) /* too late, then as well as now */
+			future_forget_asked(f);
+		return r;
+	}
 	if (future_ask_hook(f))
 		return 1;
 	return future_settle_code(f, -ECANCELED) == 0;

@@ -25,8 +25,10 @@ es_future *es_future_ref(es_future *f) ANY_THREAD;
 void es_future_unref(es_future *f) ANY_THREAD; /* NULL: no-op */
 
 /*
- * For the producer of a future of es_future_new().  -EALREADY: settled
- * before, v stays the caller's.  -EPERM: it is a task's, a job's or such.
+ * For the producer of a future of es_future_new(), which holds a reference of
+ * its own until the call is back: as soon as f has settled the readers may
+ * let go of theirs, on other threads.  -EALREADY: settled before, v stays the
+ * caller's.  -EPERM: it is a task's, a job's or such.
  * code is any -errno; -ECANCELED means cancelled.
  */
 int es_future_set_result(es_future *f, es_value v) ANY_THREAD;

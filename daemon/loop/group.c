@@ -29,6 +29,7 @@ struct es_group {
 	bool cancelled LOOP_OWNED;
 	bool closing LOOP_OWNED;
 	int first_failure LOOP_OWNED;
+	es_future *failed LOOP_OWNED; /* whose that was, one reference */
 };
 
 int
@@ -65,20 +66,29 @@ group_member_gone(struct group_member *member)
 	memory_free(member);
 }
 
+/* The first one is what close returns: its future is kept until then. */
+static void
+group_member_failed(struct group_member *member, int code)
+{
+	es_group *group = member->group;
+
+	es_loop_assert(group->loop);
+	if (group->first_failure == 0) {
+		group->first_failure = code;
+		group->failed = es_future_ref(member->f);
+	}
+	es_group_cancel(group);
+}
+
 /* A task's body; its end is the member's. */
 static int
 group_member_body(void *arg, es_value *ret)
 {
 	struct group_member *member = arg;
-	es_group *group = member->group;
 	int r = member->fn(member->arg, ret);
 
-	es_loop_assert(group->loop);
-	if (r < 0 && r != -ECANCELED) {
-		if (group->first_failure == 0)
-			group->first_failure = r;
-		es_group_cancel(group);
-	}
+	if (r < 0 && r != -ECANCELED)
+		group_member_failed(member, r);
 	group_member_gone(member);
 	return r;
 }
@@ -88,9 +98,12 @@ static void
 group_member_drop(void *arg)
 {
 	struct group_member *member = arg;
+	const es_task *task = member->f->producer;
 
 	if (member->drop)
 		member->drop(member->arg);
+	if (task->code == -ENOMEM)
+		group_member_failed(member, -ENOMEM);
 	group_member_gone(member);
 }
 
@@ -143,13 +156,6 @@ es_group_cancel(es_group *group)
 	    LIST_ENTRY(node, struct group_member, in_group)->f);
 }
 
-size_t
-es_group_count(const es_group *group)
-{
-	assert(group);
-	return group->count;
-}
-
 /* A wait_ready_fn. */
 static bool
 group_is_empty(void *arg)
@@ -193,7 +199,7 @@ group_wait(es_group *group, es_usec timeout) LOOP_THREAD
 int
 es_group_close(es_group *group, es_usec timeout)
 {
-	int why = 0, failure;
+	int why = 0;
 
 	assert(group);
 	if (loop_forked(group->loop))
@@ -206,9 +212,14 @@ es_group_close(es_group *group, es_usec timeout)
 		group->closing = true;
 		why = group_wait(group, timeout);
 	}
-	failure = group->first_failure;
+	if (why != -ECANCELED && group->first_failure < 0) {
+		why = group->first_failure;
+		/* Returned here it is seen; any other is for the reports. */
+		atomic_store(&group->failed->seen, true);
+	}
 	assert(group->count == 0);
+	es_future_unref(group->failed);
 	loop_release(group->loop);
 	loop_free_object(group, sizeof(*group));
-	return why == -ECANCELED ? why : failure < 0 ? failure : why;
+	return why;
 }

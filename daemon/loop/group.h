@@ -37,9 +37,6 @@ int es_group_spawn(es_group *group, const char *name, es_body_fn fn, void *arg,
 
 void es_group_cancel(es_group *group) LOOP_THREAD;
 
-/* How many members there are. */
-size_t es_group_count(const es_group *group) LOOP_THREAD;
-
 /*
  * Waits for all, cancels them when the time is up or the waiter is
  * cancelled, waits for their end, and frees the group.  The first failure;

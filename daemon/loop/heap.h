@@ -6,8 +6,9 @@
  *
  * Order     Equal times leave in the order of seq, which asyncio's and
  *           libevent's heaps do not promise.
- * Memory    An array of pointers, doubled and halved.  Room may be promised
- *           ahead (heap_reserve), so that a push that must not fail cannot.
+ * Memory    An array of keys and pointers, doubled and halved: to compare two
+ *           nodes neither is read.  Room may be promised ahead (heap_reserve),
+ *           so that a push that must not fail cannot.
  * Threads   Quiet: the caller serialises.
  */
 
@@ -18,13 +19,19 @@
 #define HEAP_NOT_IN SIZE_MAX
 
 struct heap_node {
-	int64_t when;
+	int64_t when; /* neither changes while it is in a heap */
 	uint64_t seq;
 	size_t index; /* HEAP_NOT_IN: in no heap */
 };
 
+struct heap_slot {
+	int64_t when;
+	uint64_t seq;
+	struct heap_node *node;
+};
+
 struct heap {
-	struct heap_node **slots;
+	struct heap_slot *slots;
 	size_t len, size;
 	size_t reserved; /* slots promised and not in use */
 };
@@ -48,7 +55,7 @@ heap_holds(const struct heap_node *node)
 static inline struct heap_node *
 heap_top(const struct heap *heap)
 {
-	return heap->len > 0 ? heap->slots[0] : NULL;
+	return heap->len > 0 ? heap->slots[0].node : NULL;
 }
 
 /* Promises a slot, until heap_unreserve() takes it back.  -ENOMEM. */

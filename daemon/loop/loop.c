@@ -136,8 +136,10 @@ es_loop_enter(es_loop *loop, const char *name)
 void
 es_loop_leave(es_loop *loop)
 {
-	es_usec began = atomic_load(&loop->busy_since);
+	es_usec began;
 
+	es_loop_assert(loop);
+	began = atomic_load(&loop->busy_since);
 	assert(began > 0);
 	(void)loop_call_end(loop, atomic_load(&loop->busy_with), began);
 	loop_call_none(loop);
@@ -168,22 +170,41 @@ loop_hook_after_batch(es_loop *loop) LOOP_THREAD
 	loop_call_none(loop);
 }
 
+/*
+ * What ends the wait.  The tick of the longest one is in nobody's way and
+ * stays: where there are no timers none is set.  False: no memory for it.
+ */
+static bool
+loop_set_tick(es_loop *loop, es_usec wait) LOOP_THREAD
+{
+	struct timeval tv = { .tv_sec = wait / 1000000,
+		.tv_usec = wait % 1000000 };
+
+	if (loop->tick == LOOP_TICK_FAR &&
+	    (wait == 0 || wait == ES_LOOP_WAIT_MAX))
+		return true;
+	if (wait > 0) {
+		if (event_add(loop->tick_event, &tv) < 0)
+			return false;
+		loop->tick =
+		    wait == ES_LOOP_WAIT_MAX ? LOOP_TICK_FAR : LOOP_TICK_NEAR;
+	} else if (loop->tick != LOOP_TICK_NONE) {
+		(void)event_del(loop->tick_event); /* cannot fail: no fd */
+		loop->tick = LOOP_TICK_NONE;
+	}
+	return true;
+}
+
 /* The descriptors' callbacks run in here. */
 static void
 loop_poll_base(es_loop *loop, es_usec wait) LOOP_THREAD
 {
-	struct timeval tv = { .tv_sec = wait / 1000000,
-		.tv_usec = wait % 1000000 };
 	int r;
 
-	if (wait > 0 && wait < ES_LOOP_WAIT_MAX) {
-		loop->tick_armed = event_add(loop->tick_event, &tv) == 0;
-		if (!loop->tick_armed)
-			wait = 0; /* no memory: turn, rather than oversleep */
-	} else if (loop->tick_armed) {
-		(void)event_del(loop->tick_event); /* cannot fail: no fd */
-		loop->tick_armed = false;
-	}
+	if (wait > ES_LOOP_WAIT_MAX)
+		wait = ES_LOOP_WAIT_MAX;
+	if (!loop_set_tick(loop, wait))
+		wait = 0; /* turn, rather than oversleep */
 	loop->polling = true;
 	r = event_base_loop(
 	    loop->base, wait > 0 ? EVLOOP_ONCE : EVLOOP_ONCE | EVLOOP_NONBLOCK);
@@ -367,6 +388,7 @@ es_loop_stop(es_loop *loop)
 {
 	int saved = errno; /* this may be a signal handler */
 
+	assert(loop);
 	if (loop_forked(loop))
 		return;
 	atomic_fetch_add(&loop->in_flight, 1);
@@ -402,6 +424,7 @@ es_loop_time(const es_loop *loop)
 struct event_base *
 es_loop_event_base(es_loop *loop)
 {
+	assert(loop);
 	if (loop_forked(loop) || !loop_is_here(loop))
 		return NULL;
 	return loop->base;
@@ -419,10 +442,12 @@ int
 es_loop_set_hooks(es_loop *loop, es_before_poll_fn before_poll,
     es_after_batch_fn after_batch, void *arg)
 {
-	int state = atomic_load(&loop->state);
+	int state;
 
+	assert(loop);
 	if (loop_forked(loop))
 		return -ECHILD;
+	state = atomic_load(&loop->state);
 	if (state == ES_LOOP_CLOSED)
 		return -ESHUTDOWN;
 	if (state == ES_LOOP_RUNNING && !loop_is_here(loop))

@@ -127,15 +127,11 @@ void es_loop_get_stats(const es_loop *loop, es_loop_stats *ret) ANY_THREAD;
 void es_loop_reset_longest(es_loop *loop) ANY_THREAD;
 
 /*
- * For debugging, from now on: what would be -EPERM aborts, with the name of
- * the function in the log, and objects are overwritten when they are freed.
- */
-void es_debug(bool on) ANY_THREAD;
-
-/*
  * For a watchdog: 1 if one call has been running for longer than limit, and
  * an ES_R_STUCK report, once per call; 0 if not.
  */
 int es_loop_check_stuck(es_loop *loop, es_usec limit) ANY_THREAD;
+
+#include "daemon/loop/debug.h"
 
 #endif

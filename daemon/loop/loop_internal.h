@@ -79,7 +79,7 @@ struct es_loop {
 	struct event *wake_event LOOP_OWNED;
 	struct event *tick_event LOOP_OWNED;
 	struct event *signal_event LOOP_OWNED;
-	bool tick_armed LOOP_OWNED;
+	enum { LOOP_TICK_NONE, LOOP_TICK_NEAR, LOOP_TICK_FAR } tick LOOP_OWNED;
 	int signal_fd;
 	struct loop_item signal_item; /* updates what is read from it */
 	struct list watches LOOP_OWNED;
@@ -129,7 +129,7 @@ es_usec loop_call_end(es_loop *loop, const char *name, es_usec began);
 int loop_close(es_loop *loop, es_usec grace);
 void loop_free(es_loop *loop);
 
-/* report.c: misuse is -EPERM; in debugging, an abort. */
+/* report.c: misuse is -EPERM; with ES_DEBUG an abort, and frees overwrite. */
 int loop_misuse(const char *function);
 void loop_free_object(void *p, size_t n);
 void loop_report(es_loop *loop, es_report_kind kind, const char *what, int code,

@@ -9,7 +9,10 @@
 
 #include "daemon/base/list.h"
 #include "daemon/loop/heap.h"
+
+#define ES_INSIDE 1 /* names come from outside, with their places (debug.h) */
 #include "daemon/loop/loop.h"
+
 #include "daemon/loop/refs.h"
 
 struct parker;

@@ -1,8 +1,10 @@
 /*
- * report: what nobody was waiting for, to the owner's function or the log.
+ * report: what nobody was waiting for, to the owner's function or the log;
+ * and what a build with ES_DEBUG does besides.
  */
 
 #include <assert.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -10,20 +12,75 @@
 #include "daemon/base/memory.h"
 #include "daemon/loop/loop_internal.h"
 
-#define REPORT_POISON 0xdb
+#ifdef ES_DEBUG
 
-static atomic_bool report_debugging;
+#define REPORT_POISON 0xdb
+#define PLACE_STEPS_MAX 64 /* from where a name should be */
+
+/* A slot is filled once and for ever: no lock, none to be forked with. */
+struct place {
+	_Atomic int state;
+	const char *name, *place;
+	char text[ES_PLACE_BYTES_MAX];
+};
+enum { PLACE_FREE, PLACE_HALF, PLACE_FULL };
+
+static struct place places[ES_PLACES_MAX];
+static atomic_bool report_no_abort;
+
+static bool
+place_fill(struct place *p, const char *name, const char *place)
+{
+	int expected = PLACE_FREE;
+
+	if (!atomic_compare_exchange_strong(&p->state, &expected, PLACE_HALF))
+		return false;
+	p->name = name;
+	p->place = place;
+	(void)snprintf(p->text, sizeof(p->text), "%s at %s",
+	    name ? name : "unnamed", place); /* cut on purpose */
+	refs_publish(&p->state);
+	atomic_store(&p->state, PLACE_FULL);
+	return true;
+}
+
+/* Whose slot is being filled goes on: a name may be there twice. */
+static bool
+place_is(struct place *p, const char *name, const char *place)
+{
+	if (atomic_load(&p->state) != PLACE_FULL)
+		return false;
+	refs_receive(&p->state);
+	return p->name == name && p->place == place;
+}
+
+const char *
+es_debug_name(const char *name, const char *place)
+{
+	uintptr_t key = (uintptr_t)name * 31 ^ (uintptr_t)place;
+	size_t slot = (key * UINT64_C(0x9e3779b97f4a7c15)) >> 40, i;
+
+	assert(place);
+	for (i = 0; i < PLACE_STEPS_MAX; i++) {
+		struct place *p = &places[(slot + i) % ES_PLACES_MAX];
+
+		refs_are_atomic(&p->state, sizeof(p->state));
+		if (place_is(p, name, place) || place_fill(p, name, place))
+			return p->text;
+	}
+	return name;
+}
 
 void
-es_debug(bool on)
+es_debug_aborts(bool on)
 {
-	atomic_store(&report_debugging, on);
+	atomic_store(&report_no_abort, !on);
 }
 
 int
 loop_misuse(const char *function)
 {
-	if (!atomic_load(&report_debugging))
+	if (atomic_load(&report_no_abort))
 		return -EPERM;
 	log_error("%s: not on this thread, not in this place", function);
 	abort();
@@ -32,10 +89,28 @@ loop_misuse(const char *function)
 void
 loop_free_object(void *p, size_t n)
 {
-	if (atomic_load_explicit(&report_debugging, memory_order_relaxed))
-		memset(p, REPORT_POISON, n);
+	memset(p, REPORT_POISON, n);
+	__asm__ volatile("" : : "r"(p) : "memory"); /* it is to be seen */
 	memory_free(p);
 }
+
+#else
+
+int
+loop_misuse(const char *function)
+{
+	(void)function;
+	return -EPERM;
+}
+
+void
+loop_free_object(void *p, size_t n)
+{
+	(void)n;
+	memory_free(p);
+}
+
+#endif
 
 /* A busy machine makes many calls slow: the log hears of one a second. */
 static bool

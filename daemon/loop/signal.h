@@ -24,14 +24,16 @@ typedef void (*es_signal_fn)(
 int es_signals_block(const int *signos) ES_CHECK ANY_THREAD;
 
 /*
- * One handler per signal and process.  -EALREADY: has one.  -EINVAL: cannot
- * be handled, or is not blocked here.  -ESHUTDOWN, -ECHILD.
+ * One handler per signal and process.  -EALREADY: has one.  -EINVAL: there is
+ * no such signal, it is SIGKILL or SIGSTOP, or it is not blocked on this
+ * thread.  -ESHUTDOWN: the loop is closed.  -ENOMEM, -ECHILD.
  */
 int es_add_signal_handler(
     es_loop *loop, int signo, es_signal_fn fn, void *arg) ES_CHECK ANY_THREAD;
 
 /*
- * 1: removed, 0: there was none.  The signal stays blocked.  On another
+ * 1: removed, 0: there was none on this loop; -EINVAL: no such signal, or
+ * SIGKILL, SIGSTOP.  -ECHILD.  The signal stays blocked.  On another
  * thread than the loop's, a call under way may still be running.
  */
 int es_remove_signal_handler(es_loop *loop, int signo) ANY_THREAD;

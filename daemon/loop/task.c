@@ -172,10 +172,11 @@ task_finish(es_task *task, int code)
 	task_unref(task);
 }
 
-/* The body will not run. */
+/* The body will not run.  The drop may look at the code. */
 static void
 task_refuse(es_task *task, int code)
 {
+	task->code = code;
 	if (task->drop)
 		task->drop(task->arg);
 	task_finish(task, code);

@@ -63,7 +63,7 @@ static void
 thread_free(es_loop_thread *thread)
 {
 	es_loop_unref(thread->loop);
-	memory_free(thread);
+	loop_free_object(thread, sizeof(*thread));
 }
 
 int

@@ -134,7 +134,7 @@ es_watch_free(es_watch *watch)
 		       atomic_load(&watch->loop->state) == ES_LOOP_IDLE);
 		watch_detach(watch);
 	}
-	memory_free(watch);
+	loop_free_object(watch, sizeof(*watch));
 }
 
 void

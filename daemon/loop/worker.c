@@ -234,6 +234,18 @@ worker_leave_behind(struct worker *worker)
 	return busy;
 }
 
+/* No lock.  One that had no thread at all, or whose thread was joined. */
+static bool
+worker_is_free(es_executor *e, const struct worker *worker)
+{
+	bool is_free;
+
+	pthread_mutex_lock(&e->lock);
+	is_free = worker->state == WORKER_FREE;
+	pthread_mutex_unlock(&e->lock);
+	return is_free;
+}
+
 /* No lock: those who ended are joined.  How many did not. */
 static int
 executor_join(es_executor *e)
@@ -244,7 +256,7 @@ executor_join(es_executor *e)
 	for (i = 0; i < e->threads_max; i++) {
 		struct worker *worker = &e->workers[i];
 
-		if (worker->state == WORKER_FREE)
+		if (worker_is_free(e, worker))
 			continue;
 		if (worker_leave_behind(worker))
 			left++;

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """house.py FILE...: the rules of the house that are about text.
 
-Floors and doors (floors.txt), lengths of functions, files, headers and
+Floors, doors and who may wait (floors.txt), lengths of functions, files, headers and
 lines, guards by path, every file of a room in that room's DESIGN, words that
 mean unfinished work.  One line per finding, "file:line: what"; exit 1 if any.
 The folder it is started in is the top of the tree.
@@ -29,8 +29,10 @@ class Floors:
     def __init__(self, path):
         self.rooms, self.foreign, self.doors = {}, {}, set()
         self.quiet, self.loud, self.noise = set(), set(), set()
+        self.waits, self.waiters = set(), set()
         tables = {"door": self.doors, "quiet": self.quiet,
-                  "except": self.loud, "noise": self.noise}
+                  "except": self.loud, "noise": self.noise,
+                  "waits": self.waits, "waiter": self.waiters}
         for line in path.read_text().splitlines():
             kind, _, rest = line.partition(" ")
             parts = [p.split() for p in rest.split("|")]
@@ -45,6 +47,16 @@ class Floors:
                 tables[kind].update(parts[0])
             elif kind and kind[0] != "#":
                 sys.exit(f"{path}: what is a {kind}?")
+
+    def wait_in(self, path, line):
+        """The word for a wait of its own in a line, if it may have none."""
+        room = self.room_of(path)
+        if room is None or self.waiters & {room, path}:
+            return None
+        return next((w for w in re.findall(r"\b\w+(?=\()|\bSYS_\w+", line)
+                     if any(w == begin or begin.endswith("_")
+                            and w.startswith(begin)
+                            for begin in self.waits)), None)
 
     def room_of(self, path):
         """The room a path belongs to; None for tests and the like."""
@@ -106,6 +118,13 @@ def check_includes(floors, path, lines):
         why = floors.check(path, mark, header)
         if why:
             yield number, why
+
+
+def check_waits(floors, path, lines):
+    for number, line in enumerate(lines, 1):
+        word = floors.wait_in(path, line)
+        if word:
+            yield number, f"{word}: who waits, waits in daemon/loop"
 
 
 def check_lengths(path, lines):
@@ -171,6 +190,7 @@ def check_file(floors, path):
     lines = text.decode("utf-8", errors="replace").splitlines()
     if path.endswith((".c", ".h")):
         yield from check_includes(floors, path, lines)
+        yield from check_waits(floors, path, lines)
         yield from check_lengths(path, lines)
     if path.endswith(".h"):
         yield from check_guard(path, lines)

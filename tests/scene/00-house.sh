@@ -62,6 +62,17 @@ finds proto/noise.c 'proto is quiet: no daemon/base/clock.h' \
 finds daemon/hub/short.c '"hub.h": no such file from the top' \
 	<<<'#include "hub.h"'
 
+# Waits, and what wakes from them.
+for call in 'pthread_cond_wait(&c, &m)' 'pthread_mutex_lock(&m)' 'usleep(1)' \
+	'sem_wait(&s)' 'eventfd(0, 0)' 'pthread_create(&t, NULL, f, NULL)'; do
+	finds daemon/net/wait.c "${call%%(*}: who waits, waits in daemon/loop" \
+		<<<"	$call;"
+done
+printf '\tpthread_cond_wait(&c, &m);\n' >daemon/loop/wait.c
+printf '\tpthread_sigmask(SIG_BLOCK, &s, NULL);\n' >daemon/net/fine.c
+lint daemon/loop/wait.c daemon/net/fine.c
+[ "$code" = 0 ] || fail 'daemon/loop may wait, and a mask is no wait'
+
 # Sizes.  A function of 70 lines is not too long, one of 71 is.
 lines() {
 	for ((i = 0; i < $1; i++)); do

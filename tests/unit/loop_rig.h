@@ -24,6 +24,8 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/rig_name.h"
+
 /* What happened, a letter each. */
 static struct {
 	pthread_mutex_t lock;

@@ -268,6 +268,37 @@ threads_survive(void **state)
 	all_rounds(make_a_thread);
 }
 
+#define MANY 20 /* more than fit on the waiter's stack */
+
+static void
+await_many(void)
+{
+	es_future *f[MANY];
+	size_t which, i;
+	int r;
+
+	for (i = 0; i < MANY; i++)
+		f[i] = es_future_new(NULL);
+	for (i = 0; i < MANY && f[i]; i++)
+		;
+	if (i == MANY) {
+		r = es_await_any(f, MANY, 1, &which);
+		assert_true(r == -ETIMEDOUT || r == -ENOMEM);
+		assert_int_equal(es_future_set_result(f[7], ES_NOTHING), 0);
+		assert_int_equal(es_await_any(f, MANY, 1, &which), 0);
+		assert_int_equal(which, 7);
+	}
+	for (i = 0; i < MANY; i++)
+		es_future_unref(f[i]);
+}
+
+static void
+waits_for_many_survive(void **state)
+{
+	(void)state;
+	all_rounds(await_many);
+}
+
 int
 main(void)
 {
@@ -278,6 +309,7 @@ main(void)
 		cmocka_unit_test(watches_survive),
 		cmocka_unit_test(executors_survive),
 		cmocka_unit_test(threads_survive),
+		cmocka_unit_test(waits_for_many_survive),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

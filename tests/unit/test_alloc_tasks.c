@@ -140,21 +140,36 @@ gathers_survive(void **state)
 	in_loop(gather_round);
 }
 
+static unsigned begun;
+
+static int
+member_body(void *arg, es_value *ret)
+{
+	begun++;
+	return body(arg, ret);
+}
+
 static int
 grouper(void *arg, es_value *ret)
 {
 	es_group *group = NULL;
 	int r = es_group_new(loop, &group), i;
+	unsigned spawned = 0;
 
 	(void)arg;
 	(void)ret;
 	if (r < 0)
 		return r;
+	begun = 0;
 	for (i = 0; i < 3; i++) {
-		r = es_group_spawn(group, "m", body, NULL, count_end, NULL);
-		accepted += r == 0;
+		r = es_group_spawn(
+		    group, "m", member_body, NULL, count_end, NULL);
+		spawned += r == 0;
 	}
-	return es_group_close(group, ES_FOREVER);
+	accepted += spawned;
+	r = es_group_close(group, ES_FOREVER);
+	/* One without a stack is a failure like any other. */
+	return begun < spawned && r != -ENOMEM ? -EPROTO : r;
 }
 
 static void
@@ -164,7 +179,7 @@ group_round(void)
 
 	if (es_spawn(loop, "g", grouper, NULL, NULL, &f) < 0)
 		return;
-	assert_true(es_loop_run_until(loop, f) <= 0);
+	assert_int_not_equal(es_loop_run_until(loop, f), -EPROTO);
 	es_future_unref(f);
 }
 
@@ -173,6 +188,23 @@ groups_survive(void **state)
 {
 	(void)state;
 	in_loop(group_round);
+}
+
+static void
+fresh_group_round(void)
+{
+	if (es_loop_new(&loop, NULL) < 0)
+		return;
+	group_round();
+	assert_int_equal(es_loop_close(loop, ES_S(5)), 0);
+	es_loop_unref(loop);
+}
+
+static void
+a_members_stack_may_not_be_had(void **state)
+{
+	(void)state;
+	all_rounds(fresh_group_round);
 }
 
 static void
@@ -336,6 +368,7 @@ main(void)
 		cmocka_unit_test(a_tasks_first_stack_may_not_be_had),
 		cmocka_unit_test(gathers_survive),
 		cmocka_unit_test(groups_survive),
+		cmocka_unit_test(a_members_stack_may_not_be_had),
 		cmocka_unit_test(streams_survive),
 		cmocka_unit_test(collecting_survives),
 		cmocka_unit_test(generators_survive),

@@ -37,6 +37,14 @@ never_watched(int fd, unsigned what, void *arg)
 	rig_never(arg);
 }
 
+static int
+never_feeds(es_tx *tx, void *arg)
+{
+	(void)tx;
+	rig_never(arg);
+	return 0;
+}
+
 /* On the loop's thread. */
 static void
 make_loop_owned(void *arg)
@@ -66,6 +74,24 @@ free_loop_owned(void *arg)
 	} while (0)
 
 static void
+child_tries_streams(struct inherited *in)
+{
+	es_value value, *values = NULL;
+	size_t n;
+
+	EXPECT_CHILD(es_stream_new(in->loop, NULL, &in->tx, &in->rx));
+	EXPECT_CHILD(es_stream_spawn(
+	    in->loop, "x", never_feeds, NULL, NULL, NULL, &in->rx));
+	EXPECT_CHILD(es_collect(in->rx, 1, 0, &values, &n));
+	EXPECT_CHILD(es_send(in->tx, ES_NOTHING, 0, 0));
+	EXPECT_CHILD(es_next(in->rx, 0, &value));
+	EXPECT_CHILD(es_tx_on_room(in->tx, in->loop, rig_never, NULL));
+	EXPECT_CHILD(es_rx_on_ready(in->rx, in->loop, rig_never, NULL));
+	EXPECT_CHILD(es_tx_end(in->tx, 0, NULL));
+	EXPECT_CHILD(es_rx_close(in->rx));
+}
+
+static void
 child_tries(struct inherited *in)
 {
 	es_value value;
@@ -84,6 +110,7 @@ child_tries(struct inherited *in)
 	EXPECT_CHILD(es_call_soon(in->loop, "x", rig_never, NULL, NULL, NULL));
 	EXPECT_CHILD(
 	    es_call_later(in->loop, 1, "x", rig_never, NULL, NULL, NULL));
+	EXPECT_CHILD(es_call_at(in->loop, 1, "x", rig_never, NULL, NULL, NULL));
 	EXPECT_CHILD(
 	    es_loop_invoke(in->loop, "x", rig_never_body, NULL, NULL, &f));
 	EXPECT_CHILD(es_call_cancel(in->call));
@@ -117,13 +144,7 @@ child_tries(struct inherited *in)
 	EXPECT_CHILD(es_watch_new(
 	    in->loop, "x", 0, ES_READ, never_watched, NULL, &in->watch));
 	EXPECT_CHILD(es_watch_set(in->watch, ES_WRITE));
-	EXPECT_CHILD(es_stream_new(in->loop, NULL, &in->tx, &in->rx));
-	EXPECT_CHILD(es_send(in->tx, ES_NOTHING, 0, 0));
-	EXPECT_CHILD(es_next(in->rx, 0, &value));
-	EXPECT_CHILD(es_tx_on_room(in->tx, in->loop, rig_never, NULL));
-	EXPECT_CHILD(es_rx_on_ready(in->rx, in->loop, rig_never, NULL));
-	EXPECT_CHILD(es_tx_end(in->tx, 0, NULL));
-	EXPECT_CHILD(es_rx_close(in->rx));
+	child_tries_streams(in);
 	EXPECT_CHILD(es_loop_thread_start(in->loop, &in->thread));
 	EXPECT_CHILD(
 	    es_run_in_executor(in->executor, "x", rig_never_body, NULL, NULL));

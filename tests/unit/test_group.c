@@ -7,7 +7,7 @@
 struct nap {
 	es_usec time;
 	int code;
-	char letter;
+	char letter; /* 'h': fails with its code when cancelled, too */
 };
 
 static int
@@ -16,7 +16,7 @@ task_nap(void *arg, es_value *ret)
 	struct nap *nap = arg;
 	int r = es_sleep(nap->time);
 
-	if (r == 0)
+	if (r == 0 || nap->letter == 'h')
 		r = nap->code;
 	rig_note_char(r == -ECANCELED ? 'c' : nap->letter);
 	if (r == 0)
@@ -172,6 +172,23 @@ G5_cancelling_the_whole_cancels_all(void **state)
 		assert_int_equal(es_future_cancel(whole), 0);
 		es_future_unref(whole);
 	}
+}
+
+/* They have settled, and the loop has not come round to the whole yet. */
+static void
+G5_when_all_have_settled_there_is_nothing_to_cancel(void **state)
+{
+	es_future *f = es_future_new(loop), *kept = es_future_ref(f), *whole;
+
+	(void)state;
+	whole = gather(&f, 1, 0);
+	assert_int_equal(es_future_set_result(kept, ES_NOTHING), 0);
+	assert_false(es_future_done(whole));
+	assert_int_equal(es_future_cancel(whole), 0);
+	assert_int_equal(es_future_cancel(whole), 0);
+	assert_int_equal(es_loop_run_until(loop, whole), 0);
+	es_future_unref(kept);
+	es_future_unref(whole);
 }
 
 static void
@@ -386,7 +403,6 @@ call_with_group(void *arg)
 	assert_int_equal(es_group_spawn(g->group, "nap", task_nap, &g->naps[0],
 			     NULL, &g->first),
 	    0);
-	assert_int_equal(es_group_count(g->group), 1);
 	g->in_call = es_group_close(g->group, ES_S(1000));
 	es_group_cancel(g->group);
 	g->late =
@@ -441,6 +457,96 @@ a_member_that_never_began_is_dropped_and_gone(void **state)
 	es_future_unref(f);
 }
 
+static void
+count_report(es_loop *where, es_report_kind kind, const char *what, int code,
+    const char *message, es_usec took, void *arg)
+{
+	(void)where;
+	(void)message;
+	(void)took;
+	rig_expect_name(what, "nap");
+	assert_int_equal(kind, ES_R_ERROR);
+	assert_int_equal(code, -EIO);
+	++*(unsigned *)arg;
+}
+
+static void
+loop_that_counts(unsigned *reports)
+{
+	es_loop_opts opts = { .slow = ES_FOREVER,
+		.report = count_report,
+		.report_arg = reports };
+
+	*reports = 0;
+	rig_forget();
+	assert_int_equal(es_loop_new(&loop, &opts), 0);
+}
+
+/* A member without a future of its own: all its user has is the group's. */
+static void
+G7_F12_a_failure_that_close_returns_is_seen(void **state)
+{
+	struct grouped g = { .n = 2,
+		.timeout = ES_S(1000),
+		.naps = { { ES_S(1000), 0, 'x' }, { ES_MS(1), -EIO, 'f' } } };
+	unsigned reports;
+
+	(void)state;
+	loop_that_counts(&reports);
+	assert_int_equal(run(task_with_group, &g), 0);
+	assert_int_equal(g.result, -EIO);
+	es_future_unref(g.first);
+	rig_turn(loop);
+	assert_int_equal(reports, 0);
+	rig_end(loop);
+}
+
+static void
+G7_F12_a_failure_that_close_cannot_return_is_reported(void **state)
+{
+	struct grouped g = { .n = 2,
+		.timeout = ES_S(1000),
+		.naps = { { ES_S(1000), 0, 'x' }, { 0, -EIO, 'f' } } };
+	unsigned reports;
+	es_future *f;
+
+	(void)state;
+	loop_that_counts(&reports);
+	f = spawn(task_with_group, &g);
+	rig_turn(loop);
+	rig_turn(loop);
+	/* The nap fails in the turn in which the cancel is delivered. */
+	assert_int_equal(es_future_cancel(f), 1);
+	assert_int_equal(es_loop_run_until(loop, f), 0);
+	assert_int_equal(g.result, -ECANCELED);
+	rig_expect("fc.");
+	es_future_unref(g.first);
+	es_future_unref(f);
+	rig_turn(loop);
+	assert_int_equal(reports, 1);
+	rig_end(loop);
+}
+
+/* Cancelled by the first failure, it fails too: that one nobody is told. */
+static void
+G7_F12_a_second_failure_is_reported(void **state)
+{
+	struct grouped g = { .n = 3,
+		.timeout = ES_S(1000),
+		.naps = { { ES_S(1000), 0, 'x' }, { 0, -EIO, 'f' },
+		    { ES_S(1000), -EIO, 'h' } } };
+	unsigned reports;
+
+	(void)state;
+	loop_that_counts(&reports);
+	assert_int_equal(run(task_with_group, &g), 0);
+	assert_int_equal(g.result, -EIO);
+	es_future_unref(g.first);
+	rig_turn(loop);
+	assert_int_equal(reports, 1);
+	rig_end(loop);
+}
+
 int
 main(void)
 {
@@ -451,6 +557,7 @@ main(void)
 		IN_LOOP(G3_the_first_failure_cancels_the_others_and_waits),
 		IN_LOOP(G4_a_member_cancelled_from_outside_is_a_failure),
 		IN_LOOP(G5_cancelling_the_whole_cancels_all),
+		IN_LOOP(G5_when_all_have_settled_there_is_nothing_to_cancel),
 		IN_LOOP(G6_the_same_future_twice_gives_two_equal_outcomes),
 		IN_LOOP(settled_members_and_foreign_ones_count_too),
 		IN_LOOP(X4_a_gather_of_a_closed_loop_settles),
@@ -463,6 +570,10 @@ main(void)
 		IN_LOOP(
 		    W_groups_belong_to_the_loops_thread_and_calls_cannot_wait),
 		IN_LOOP(a_member_that_never_began_is_dropped_and_gone),
+		cmocka_unit_test(G7_F12_a_failure_that_close_returns_is_seen),
+		cmocka_unit_test(
+		    G7_F12_a_failure_that_close_cannot_return_is_reported),
+		cmocka_unit_test(G7_F12_a_second_failure_is_reported),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

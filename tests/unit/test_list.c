@@ -40,8 +40,7 @@ take_back(struct session *session)
  * gcc 12.2 -O2 without -fno-strict-aliasing loads running.prev once, before
  * the loop of take_back().
  */
-static int __attribute__((noinline))
-run(struct session *session, bool fails)
+static int __attribute__((noinline)) run(struct session *session, bool fails)
 {
 	struct list *node;
 

@@ -401,9 +401,9 @@ note_slow(es_loop *loop, es_report_kind kind, const char *what, int code,
 	(void)code;
 	(void)message;
 	assert_true(kind != ES_R_SLOW || took > 0);
-	if (kind == ES_R_SLOW && strcmp(what, "stop_loop_cb") == 0)
+	if (kind == ES_R_SLOW && rig_is_name(what, "stop_loop_cb"))
 		slow->calls++;
-	if (kind == ES_R_SLOW && strcmp(what, "stop_loop_coro") == 0)
+	if (kind == ES_R_SLOW && rig_is_name(what, "stop_loop_coro"))
 		slow->tasks++;
 }
 

@@ -4,6 +4,9 @@
 
 #include "tests/unit/loop_rig.h"
 
+#include <event2/event.h>
+#include <sys/time.h>
+
 struct timed {
 	es_usec due;
 	es_usec late_max;
@@ -71,7 +74,7 @@ T3_past_times_are_due_now_by_time(void **state)
 	(void)state;
 	rig_forget();
 	rig_later(loop, -1, rig_note, RIG_LETTER('a'));
-	rig_later(loop, -1000, rig_note, RIG_LETTER('b'));
+	rig_later(loop, -ES_S(1000), rig_note, RIG_LETTER('b'));
 	rig_later(loop, INT64_MIN, rig_note, RIG_LETTER('c'));
 	rig_turn(loop);
 	rig_expect("cba");
@@ -110,6 +113,61 @@ T6_for_ever_never_comes_and_sums_saturate(void **state)
 	rig_end(loop);
 }
 
+static int
+find_timeout(
+    const struct event_base *base, const struct event *event, void *arg)
+{
+	struct timeval now, tv;
+	es_usec *least = arg, left;
+
+	(void)base;
+	(void)gettimeofday(&now, NULL);
+	if (!event_pending(event, EV_TIMEOUT, &tv))
+		return 0;
+	left = ES_S(tv.tv_sec - now.tv_sec) + tv.tv_usec - now.tv_usec;
+	*least = left < *least ? left : *least;
+	return 0;
+}
+
+struct polls {
+	es_loop *loop;
+	es_usec most; /* how long a poll that began now would wait */
+	struct rig_gate looked;
+};
+
+static void
+look_at_poll(void *arg)
+{
+	struct polls *polls = arg;
+	struct event_base *base = es_loop_event_base(polls->loop);
+
+	polls->most = ES_FOREVER;
+	(void)event_base_foreach_event(base, find_timeout, &polls->most);
+	rig_open(&polls->looked);
+}
+
+/* There is a timer for later than one poll may wait: it is not for ever. */
+static void
+T6_one_poll_waits_a_day_at_most(void **state)
+{
+	struct polls polls = { .loop = rig_loop() };
+	es_loop_thread *thread = NULL;
+	es_loop_stats stats = { 0 };
+
+	(void)state;
+	rig_later(polls.loop, ES_S(30 * 3600), rig_never, NULL);
+	assert_int_equal(es_loop_thread_start(polls.loop, &thread), 0);
+	while (stats.wakeups == 0) { /* until one ended a sleep */
+		polls.looked = (struct rig_gate)RIG_GATE;
+		rig_soon(polls.loop, look_at_poll, &polls);
+		assert_true(rig_pass(&polls.looked, 1));
+		assert_true(polls.most <= ES_LOOP_WAIT_MAX + ES_S(60));
+		es_loop_get_stats(polls.loop, &stats);
+	}
+	assert_int_equal(es_loop_thread_stop(thread, 0), 0);
+	es_loop_unref(polls.loop);
+}
+
 int
 main(void)
 {
@@ -121,6 +179,7 @@ main(void)
 		cmocka_unit_test(
 		    T4_queued_calls_run_before_timers_that_became_due),
 		cmocka_unit_test(T6_for_ever_never_comes_and_sums_saturate),
+		cmocka_unit_test(T6_one_poll_waits_a_day_at_most),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
