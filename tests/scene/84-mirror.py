@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# sanitizer: yes
 # limit: 180
 """mirror = yes: another earshot's channel, through cuts and restarts of both.
 
