@@ -16,10 +16,6 @@
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64
@@ -130,15 +126,18 @@ int conf_read_files(
     struct conf *conf, const char *path, conf_fault_fn fault, void *arg);
 
 /*
- * What only the whole can tell (a listener is missing, tls without
- * certificate, two listeners on one address, two feeds into one channel),
- * then adds the default channel.  The number of faults, or -ENOMEM.
+ * What only the whole can tell (two listeners on one address, …), then adds
+ * the default channel.  The number of faults, or -ENOMEM.
  */
 int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 
 /* The first [channel PATTERN] that matches name; never NULL after finish. */
 const struct conf_channel *conf_channel_for(
     const struct conf *conf, const char *name, size_t len);
+
+/* "FILE:LINE: " of a key of a section without name; "": it was not given. */
+void conf_where(const struct conf *conf, const char *section, const char *key,
+    char *out, size_t out_size);
 
 /* The same handlers, in the same order. */
 bool conf_handlers_equal(const struct conf *a, const struct conf *b);

@@ -42,7 +42,7 @@ enum section_kind {
 };
 
 struct given { /* where a key was given last */
-	int text;
+	size_t text; /* the n-th read, from 1 */
 	int line; /* 0: nowhere */
 };
 
@@ -61,8 +61,7 @@ struct conf_private {
 	atomic_int references;
 	struct section *sections;
 	size_t section_count;
-	char *file; /* the first one read */
-	int texts; /* how many were read */
+	struct conf_list texts; /* their names, in the order they were read */
 };
 
 struct reader { /* one reading of one text, or one conf_finish() */

@@ -118,13 +118,8 @@ read_whole(struct reload *reload)
 	if (reload->faults.count > 0)
 		return -EINVAL;
 	error = net_check(reload->conf, &fault);
-	if (error == -EINVAL) {
-		char text[sizeof(fault.text) + 256];
-
-		(void)snprintf(
-		    text, sizeof(text), "%.200s: %s", reload->path, fault.text);
-		on_fault(text, &reload->faults);
-	}
+	if (error == -EINVAL)
+		on_fault(fault.text, &reload->faults);
 	return error;
 }
 

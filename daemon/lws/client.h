@@ -100,6 +100,12 @@ void client_close(
 /* A ping, soon; on_pong comes if the peer answers.  Two in a row are one. */
 void client_ping(struct client *client) LOOP_THREAD;
 
+/*
+ * Grows with every sign of life of the peer: bytes of a message, be it whole or
+ * not, and pongs.
+ */
+uint64_t client_heard(const struct client *client) LOOP_THREAD;
+
 /* After a pause up to one read's worth of messages may still come. */
 void client_pause(struct client *client) LOOP_THREAD;
 void client_resume(struct client *client) LOOP_THREAD;

@@ -304,12 +304,14 @@ dispatch(struct client *client, struct lws *wsi,
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		return on_established(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE:
+		client->heard++;
 		return on_receive(client, wsi, in, len);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		return on_peer_close(client, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return on_writable(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+		client->heard++;
 		if (client->ops->on_pong != NULL)
 			client->ops->on_pong(client, client->arg);
 		return client_of(wsi) != NULL ? 0 : -1;

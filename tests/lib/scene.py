@@ -515,7 +515,8 @@ class Raw:
         return self.read(len(self.buffer))
 
     def read_answer(self, head=False):
-        """One HTTP answer, a body by Content-Length; None at the end."""
+        """One HTTP answer, a body by Content-Length or in chunks; None at the
+        end, also of a body that is not whole."""
         block = self.read_until(b"\r\n\r\n")
         if block is None:
             return None
@@ -525,9 +526,22 @@ class Raw:
             name, _, value = line.partition(":")
             headers[name] = value.strip()
         status = int(first.split()[1])
+        if headers.get("Transfer-Encoding") == "chunked" and not head:
+            return Answer(status, headers, self.read_chunks())
         length = 0 if head or status in (100, 101) else \
             int(headers.get("Content-Length", 0))
         return Answer(status, headers, self.read(length))
+
+    def read_chunks(self):
+        body = b""
+        while (line := self.read_until(b"\r\n")) is not None:
+            chunk = self.read(int(line, 16))
+            if chunk is None or self.read(2) != b"\r\n":
+                return None
+            if not chunk:
+                return body
+            body += chunk
+        return None
 
     def reset(self):
         """Gone without a goodbye."""

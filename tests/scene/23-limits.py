@@ -139,6 +139,39 @@ def scene_pings():
         for client in alive:
             scene.equal(client.result()["messages"], 1,
                         f"{client.kind} answers and stays")
+    conf = "[limits]\nping_interval = 50ms\npong_timeout = 10s\n"
+    with scene.Daemon(conf) as daemon:
+        alive = scene.Client(
+            "ws", f"ws://127.0.0.1:{daemon.port}/ws/c", 1)
+        daemon.wait_metric("pings_total", 8, seconds=5)
+        daemon.publish("c", "bye")
+        scene.equal(alive.result()["messages"], 1,
+                    "an interval shorter than the time to answer")
+
+
+def scene_no_pong_while_it_is_not_read():
+    """A handler that takes nothing: its connection is not read, so that its
+    pongs are not heard, and it is not cut for that."""
+    flag, echo = scene.TMP / "flag", scene.TOP / "tests/exec/echo.py"
+    script = scene.TMP / "deaf.sh"
+    script.write_text(f"while ! test -e {flag}; do sleep 0.02; done\n"
+                      f"exec {scene.PY} {echo}\n")
+    conf = "[limits]\nping_interval = 100ms\npong_timeout = 100ms\n" \
+        f"[handler deaf]\nexec = sh {script}\npath = /deaf\n" \
+        "workers = 1\nqueue_messages = 1\n"
+    with scene.Daemon(conf) as daemon:
+        paused = scene.WebSocket(daemon.port, "/deaf")
+        scene.equal(paused.status, 101, "upgraded")
+        paused.send(b"".join(frame(TEXT, b"%d" % n) for n in range(100)))
+        daemon.wait_metric("handler_pauses_total", 1)
+        for _ in range(4):  # who is cut for it tells how long that takes
+            if daemon.ws("c").read_closed() != (None, ""):
+                raise scene.Failure("not cut")
+        scene.equal(daemon.metric("timeouts_pong_total"), 4, "others are cut")
+        flag.write_text("")
+        scene.equal([paused.read_text() for _ in range(100)],
+                    [f"{n}" for n in range(100)], "it is there, all is heard")
+        paused.reset()
 
 
 # Numbers
