@@ -248,14 +248,14 @@ def scene_it_dies():
     folder = state_folder("dies")
     with scene.Daemon() as source:
         publish(source, 0, 100)
-        daemon = scene.Daemon(kept(folder, source.port))
-        scene.equal(len(all_of(daemon, 100)), 100, "100 before")
-        scene.wait_until(lambda: stored(folder)[2].endswith(":100"),
-                         "kept, a second after it moved")
-        publish(source, 100, 50)
-        all_of(daemon, 150)
-        daemon.signal(9)
-        daemon.wait()
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            scene.equal(len(all_of(daemon, 100)), 100, "100 before")
+            scene.wait_until(lambda: stored(folder)[2].endswith(":100"),
+                             "kept, a second after it moved")
+            publish(source, 100, 50)
+            all_of(daemon, 150)
+            daemon.signal(9)
+            daemon.wait()
         publish(source, 150, 50)
         place = int(stored(folder)[2].split(":")[1])
         scene.check(place in (100, 150), f"at {place} when it died")
@@ -271,15 +271,15 @@ def scene_what_waits_is_not_kept():
     with scene.Daemon() as source:
         publish(source, 0, 300)
         conf = kept(folder, source.port, "max_rate = 20\n")
-        daemon = scene.Daemon(conf)
-        scene.wait_until(lambda: stored(folder)[2] != "" or
-                         daemon.metric("feed_messages_total", feed="m") > 30,
-                         "it has begun")
-        heard = daemon.metric("feed_messages_total", feed="m")
-        place = int((stored(folder)[2] or ":0").split(":")[1])
-        scene.check(place <= heard, f"{heard} published, at {place}")
-        daemon.signal()
-        scene.equal(daemon.wait(), 0, "exit code")
+        with scene.Daemon(conf) as daemon:
+            scene.wait_until(lambda: stored(folder)[2] != "" or daemon.metric(
+                "feed_messages_total", feed="m") > 30, "it has begun")
+            # The place first: what is published meanwhile is behind it.
+            place = int((stored(folder)[2] or ":0").split(":")[1])
+            heard = daemon.metric("feed_messages_total", feed="m")
+            scene.check(place <= heard, f"{heard} published, at {place}")
+            daemon.signal()
+            scene.equal(daemon.wait(), 0, "exit code")
         place = int(stored(folder)[2].split(":")[1])
         with scene.Daemon(kept(folder, source.port)) as daemon:
             publish(source, 300, 1)

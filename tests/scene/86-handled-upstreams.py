@@ -376,6 +376,9 @@ def scene_killed_processes():
         conf = program(more=upstream(server) + LONG)
         with scene.Daemon(conf) as daemon:
             ears = daemon.ws("shouted", "?from=oldest")
+            # Who dies over an open three times is not let in.
+            take(events(daemon), "open u", url(server))
+            handled.wait_metric(daemon, "events_total", 2)
             for done in range(KILLS):
                 time.sleep(dice.uniform(0.001, 0.05))
                 victim = scene.wait_until(
