@@ -55,7 +55,7 @@ struct conf_option { /* option.KEY = value, for the handler itself */
 };
 
 struct conf_handler {
-	char *name;
+	char *name, *file; /* file, line: where its section begins */
 	int line;
 	char *plugin; /* one of the two; NULL, empty: the other */
 	struct conf_list exec; /* program and arguments, no shell */
@@ -65,7 +65,7 @@ struct conf_handler {
 	struct conf_list upstreams; /* names of sections [upstream] */
 	struct conf_option *options;
 	size_t option_count;
-	int64_t workers, window; /* processes; events in one's pipe */
+	int64_t workers, window; /* processes of exec; events in a pipe */
 	int64_t callback_timeout_us;
 	int64_t queue_messages, queue_bytes; /* of one connection */
 	int64_t queue_bytes_total;
@@ -135,12 +135,13 @@ int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 const struct conf_channel *conf_channel_for(
     const struct conf *conf, const char *name, size_t len);
 
+/* But for where they stand. */
+bool conf_handler_equal(
+    const struct conf_handler *a, const struct conf_handler *b);
+
 /* "FILE:LINE: " of a key of a section without name; "": it was not given. */
 void conf_where(const struct conf *conf, const char *section, const char *key,
     char *out, size_t out_size);
-
-/* The same handlers, in the same order. */
-bool conf_handlers_equal(const struct conf *a, const struct conf *b);
 
 /* Each limit, its value and what happens there, a line each, through put. */
 void conf_print_limits(const struct conf *conf,

@@ -114,7 +114,7 @@ void feed_check(struct reader *reader, const struct section *section);
 
 /* handlers.c */
 
-int handler_add(struct conf *conf, const char *name, int line);
+int handler_add(struct conf *conf, const struct section *section);
 void handlers_fini(struct conf *conf);
 void handler_check(struct reader *reader, const struct section *section);
 

@@ -202,7 +202,7 @@ const size_t handler_key_count = LENGTH(handler_keys);
 /* Life */
 
 int
-handler_add(struct conf *conf, const char *name, int line)
+handler_add(struct conf *conf, const struct section *section)
 {
 	struct conf_handler *handlers, *handler;
 
@@ -213,11 +213,14 @@ handler_add(struct conf *conf, const char *name, int line)
 	conf->handlers = handlers;
 	handler = &handlers[conf->handler_count];
 	*handler = handler_defaults;
-	handler->line = line;
-	handler->name = string_new((struct text){ name, strlen(name) });
-	if (!handler->name)
+	handler->line = section->line;
+	handler->name =
+	    string_new((struct text){ section->name, strlen(section->name) });
+	handler->file =
+	    string_new((struct text){ section->file, strlen(section->file) });
+	conf->handler_count++; /* what there is of it is freed with the rest */
+	if (!handler->name || !handler->file)
 		return -ENOMEM;
-	conf->handler_count++;
 	return 0;
 }
 
@@ -232,6 +235,7 @@ handler_fini(struct conf_handler *handler)
 	}
 	memory_free(handler->options);
 	memory_free(handler->name);
+	memory_free(handler->file);
 	memory_free(handler->plugin);
 	list_clear(&handler->exec);
 	list_clear(&handler->paths);
@@ -281,8 +285,8 @@ options_equal(const struct conf_handler *a, const struct conf_handler *b)
 	return true;
 }
 
-static bool
-handler_equal(const struct conf_handler *a, const struct conf_handler *b)
+bool
+conf_handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 {
 	return string_equal(a->name, b->name) &&
 	       string_equal(a->plugin, b->plugin) &&
@@ -303,17 +307,6 @@ handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 	       a->backoff_min_us == b->backoff_min_us &&
 	       a->backoff_max_us == b->backoff_max_us &&
 	       a->stop_timeout_us == b->stop_timeout_us;
-}
-
-bool
-conf_handlers_equal(const struct conf *a, const struct conf *b)
-{
-	if (a->handler_count != b->handler_count)
-		return false;
-	for (size_t i = 0; i < a->handler_count; i++)
-		if (!handler_equal(&a->handlers[i], &b->handlers[i]))
-			return false;
-	return true;
 }
 
 /* The whole */

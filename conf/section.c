@@ -140,7 +140,7 @@ add_object(struct reader *reader, struct section *section)
 		return conf_add_channel(conf, section->name);
 	case SECTION_HANDLER:
 		section->index = conf->handler_count;
-		return handler_add(conf, section->name, section->line);
+		return handler_add(conf, section);
 	default:
 		if (!section_is_feed(section->kind))
 			return 0;

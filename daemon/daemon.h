@@ -33,7 +33,6 @@ struct daemon {
 	struct net *net; /* the net loop's */
 	struct feeds *feeds; /* the net loop's */
 	struct handlers *handlers; /* the net loop's */
-	struct conf *handlers_conf; /* what they were made of */
 	struct net_fault fault;
 	struct listen_sockets passed; /* by systemd; unchanged, as conf is */
 

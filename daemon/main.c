@@ -282,7 +282,6 @@ open_handlers(struct daemon *daemon) LOOP_THREAD
 		    "handlers: out of memory");
 		return error;
 	}
-	daemon->handlers_conf = conf_ref(daemon->conf);
 	net_set_handlers(daemon->net, daemon->handlers);
 	net_add_metrics(daemon->net, handlers_put_metrics, daemon->handlers);
 	return 0;
@@ -348,7 +347,6 @@ close_on_net(void *arg, es_value *ret)
 	daemon->feeds = NULL; /* handlers still tell of their ends */
 	net_close(daemon->net);
 	handlers_free(daemon->handlers);
-	conf_free(daemon->handlers_conf);
 	return 0;
 }
 

@@ -18,6 +18,8 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/bridge_internal.h"
+#include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/channel.h"
 #include "proto/json.h"
 #include "proto/utf8.h"
@@ -68,8 +70,7 @@ request_new(struct handler *handler, const void *data, size_t len,
 	es_loop *loop = handler->handlers->rooms.loop;
 	struct request *request;
 
-	if (len >
-	    (size_t)handler->handlers->rooms.conf->limits.message_bytes_max)
+	if (len > (size_t)atomic_load(&handler->handlers->message_bytes_max))
 		return -EMSGSIZE;
 	if (take_room(&handler->in_flight, cost_of(len),
 		handler->conf->in_flight_bytes_max) < 0) {

@@ -178,7 +178,7 @@ bridge_history(void *self, const char *channel, const char *from, size_t limit,
 {
 	struct handler *handler = self;
 	const size_t max =
-	    (size_t)handler->handlers->rooms.conf->limits.history_limit_max;
+	    (size_t)atomic_load(&handler->handlers->history_limit_max);
 	struct request *request;
 	int r;
 

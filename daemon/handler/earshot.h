@@ -4,8 +4,9 @@
 /*
  * earshot: what plugins are written against (earshot_plugin(3)).
  *
- * Life     earshot_plugin() once, before the daemon takes connections ->
- *          callbacks -> end(), once, after the last on_close.
+ * Life     earshot_plugin() once, before anything comes -> callbacks -> end(),
+ *          once, after the last on_close.  A reload with another section
+ *          makes another one beside it, with variables of its own.
  * Order    Callbacks of one connection come one at a time and in order,
  *          on_open first, on_close last, exactly once each; those of several
  *          come at the same time, on worker threads.  They may block.
@@ -15,10 +16,9 @@
  * Memory   What is given to a callback is lent until it returns.  What is
  *          given to a function is copied.  A future is the caller's, to be
  *          given back by es_unref().
- * Units    Microseconds; wall clock for times of messages.
+ * Units    Microseconds; wall clock for messages.
  * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way, try
- *          later.  -ENOTCONN.  -EINVAL: an argument.  -ENOMEM.  -ESHUTDOWN:
- *          the daemon has ended, or not begun.
+ *          later.  -ENOTCONN.  -EINVAL.  -ENOMEM.  -ESHUTDOWN: it has ended.
  */
 
 #include <errno.h>

@@ -20,22 +20,26 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/handler/wire.h"
 #include "daemon/handler/worker.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define TEXT_SHOWN 200 /* of a line that is no command */
 #define OPEN_TRIES_MAX 3
 #define AGAIN_US ES_MS(20)
 
 int
-exec_start(struct handler *handler)
+exec_new(struct handler *handler)
 {
 	const unsigned count = (unsigned)handler->conf->workers;
 	struct exec *exec;
@@ -52,9 +56,57 @@ exec_start(struct handler *handler)
 	handler->exec = exec;
 	for (i = 0; i < count; i++)
 		worker_init(&exec->workers[i], exec, i);
-	for (i = 0; i < count; i++)
-		worker_start(&exec->workers[i]);
 	return 0;
+}
+
+void
+exec_start(struct exec *exec)
+{
+	unsigned i;
+
+	for (i = 0; i < exec->count; i++)
+		worker_start(&exec->workers[i]);
+}
+
+/* As posix_spawnp() will look for it. */
+static int
+find_program(const char *name)
+{
+	const char *path = getenv("PATH"), *end;
+	char full[PATH_MAX];
+	int r = -ENOENT;
+
+	if (strchr(name, '/') != NULL)
+		return access(name, X_OK) == 0 ? 0 : -errno;
+	for (path = path ? path : "/bin:/usr/bin"; r != 0; path = end + 1) {
+		end = strchrnul(path, ':');
+		if (snprintf(full, sizeof(full), "%.*s/%s", (int)(end - path),
+			path, name) < (int)sizeof(full) &&
+		    access(full, X_OK) == 0)
+			r = 0;
+		else if (errno == EACCES)
+			r = -EACCES;
+		if (*end == '\0')
+			break;
+	}
+	return r;
+}
+
+int
+exec_look_job(void *arg, es_value *ret)
+{
+	struct loading *loading = arg;
+	const struct conf_handler *conf = loading->handler->conf;
+	const char *name = conf->exec.items[0];
+	const int r = find_program(name);
+
+	(void)ret;
+	if (r < 0)
+		(void)snprintf(loading->text, sizeof(loading->text),
+		    "%s:%d: [handler%s%s] exec: %s: %s", conf->file, conf->line,
+		    *conf->name ? " " : "", conf->name, name,
+		    strerrordesc_np(-r)); /* cut where it is too long */
+	return r;
 }
 
 static void

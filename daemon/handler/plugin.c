@@ -1,10 +1,14 @@
 /*
  * plugin: a shared object, loaded, and its callbacks on workers.
  *
- * The happy path: plugin_load() on a worker, before the daemon listens ->
- * plugin_ready() moves what a session has queued to `running` and submits a
- * job -> the job calls back, one event after the other, for RUN_US_MAX ->
- * on_ran() on the loop takes back what is left.
+ * The happy path: plugin_load_job() on a worker, before the daemon listens or
+ * in a reload -> plugin_ready() moves what a session has queued to `running`
+ * and submits a job -> the job calls back, one event after the other, for
+ * RUN_US_MAX -> on_ran() on the loop takes back what is left.
+ *
+ * What is loaded already, by another handler or a former one, is loaded again
+ * as a copy of its file: each has variables of its own, and of another file
+ * under the same name the loader would give back the old one.
  *
  * What can go wrong:
  * - the executor's queue is full (of the plugin's own jobs): the session
@@ -15,6 +19,7 @@
  * - the plugin calls exit() while it is loaded: told, and exit code 2.
  */
 
+#include "daemon/handler/plugin.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -23,16 +28,22 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define RUN_EVENTS_MAX 256 /* given to one job */
 #define RUN_US_MAX ES_MS(5) /* then it is somebody else's turn */
 #define RETRY_US ES_MS(5)
 #define EXIT_START 2
+#define COPY_NAME_BYTES_MAX 128 /* a bit of its number is two of them */
+#define COPY_BYTES_MAX (1024 * 1024) /* at a time */
 #define CODE_FORBIDDEN 4403
 
 /* Callbacks, on a worker */
@@ -328,12 +339,6 @@ plugin_tick(struct handler *handler, int64_t now_us)
 
 /* Loading, on a worker */
 
-struct loading {
-	struct handler *handler;
-	char *text;
-	size_t size;
-};
-
 /* Which plugin is being loaded; on_exit() has no way to be taken back. */
 static _Atomic(const char *) loading_path;
 
@@ -362,12 +367,14 @@ fault(struct loading *loading, const char *fmt, ...)
 	va_list args;
 	int len;
 
-	len = snprintf(loading->text, loading->size,
-	    "[handler%s%s] plugin: ", *conf->name ? " " : "", conf->name);
-	if (len < 0 || (size_t)len >= loading->size)
+	len = snprintf(loading->text, sizeof(loading->text),
+	    "%s:%d: [handler%s%s] plugin: ", conf->file, conf->line,
+	    *conf->name ? " " : "", conf->name);
+	if (len < 0 || (size_t)len >= sizeof(loading->text))
 		return;
 	va_start(args, fmt);
-	(void)vsnprintf(loading->text + len, loading->size - (size_t)len, fmt,
+	(void)vsnprintf(loading->text + len,
+	    sizeof(loading->text) - (size_t)len, fmt,
 	    args); /* cut where it is too long */
 	va_end(args);
 }
@@ -390,53 +397,157 @@ begin_plugin(struct loading *loading, es_plugin_fn fn)
 	return -ENOEXEC;
 }
 
-static int
-load_job(void *arg, es_value *ret)
+/*
+ * A name that no object had before: the loader goes by names, and numbers of
+ * descriptors come again.  What stands for a bit means nothing to the kernel.
+ */
+static void
+put_copy_name(char out[static COPY_NAME_BYTES_MAX], int fd, unsigned number)
 {
-	struct loading *loading = arg;
-	const char *path = loading->handler->conf->plugin;
-	es_plugin_fn fn;
-	void **object = &loading->handler->object;
+	char *at = stpcpy(out, "/proc/self");
 
-	(void)ret;
-	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (*object == NULL) {
-		fault(loading, "%s", dlerror());
+	for (; number != 0; number >>= 1)
+		at = stpcpy(at, number & 1 ? "/." : "/");
+	(void)snprintf(
+	    at, COPY_NAME_BYTES_MAX - (size_t)(at - out), "/fd/%d", fd);
+}
+
+static int
+copy_file(int from, int to)
+{
+	ssize_t n;
+
+	do
+		n = sendfile(to, from, NULL, COPY_BYTES_MAX);
+	while (n > 0);
+	return n < 0 ? -errno : 0;
+}
+
+/* The same object again, with variables of its own.  NULL: told. */
+static void *
+load_copy(struct loading *loading, int file)
+{
+	const char *path = loading->handler->conf->plugin;
+	char name[COPY_NAME_BYTES_MAX];
+	void *object = NULL;
+	int fd, r;
+
+	if (!loading->may_copy) {
+		fault(
+		    loading, "%s: loaded too often, a restart is needed", path);
+		return NULL;
+	}
+	fd = memfd_create("plugin", MFD_CLOEXEC);
+	r = fd < 0 ? -errno : copy_file(file, fd);
+	if (r < 0)
+		fault(loading, "%s: not copied: %s", path, strerrordesc_np(-r));
+	if (r == 0) {
+		put_copy_name(name, fd, loading->number);
+		object = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+		if (object == NULL)
+			fault(loading, "%s: %s", path, dlerror());
+	}
+	if (fd >= 0)
+		(void)close(fd); /* the loader has mapped it */
+	loading->copied = object != NULL;
+	return object;
+}
+
+static struct plugin_file
+identity(const struct stat *stat)
+{
+	return (struct plugin_file){ stat->st_dev, stat->st_ino, stat->st_size,
+		stat->st_mtim };
+}
+
+static bool
+same_file(const struct plugin_file *a, const struct plugin_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static int
+load_object(struct loading *loading)
+{
+	struct handler *handler = loading->handler;
+	const char *path = handler->conf->plugin;
+	const int file = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+	void *there;
+
+	if (file < 0) { /* the loader may still know it by name */
+		fault(loading, "%s: %s", path, strerrordesc_np(errno));
 		return -ENOENT;
 	}
-	/* Never closed: its code may be in use up to the last instruction. */
-	fn = (es_plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
-	if (fn == NULL) {
-		fault(loading, "%s has no symbol earshot_plugin", path);
-		return -ENOEXEC;
+	if (fstat(file, &stat) == 0)
+		handler->file = identity(&stat);
+	there = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+	if (there == NULL) {
+		handler->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		if (handler->object == NULL)
+			fault(loading, "%s", dlerror());
+	} else {
+		handler->object = load_copy(loading, file);
 	}
-	return begin_plugin(loading, fn);
+	if (there != NULL)
+		(void)dlclose(there); /* only looked for; it stays loaded */
+	(void)close(file);
+	return handler->object == NULL ? -ENOENT : 0;
 }
 
 int
-plugin_load(struct handler *handler, char *ret_text, size_t size)
+plugin_load_job(void *arg, es_value *ret)
 {
-	const struct handlers_rooms *rooms = &handler->handlers->rooms;
-	struct loading loading = { handler, ret_text, size };
-	es_future *f;
+	struct loading *loading = arg;
+	struct handler *handler = loading->handler;
+	es_plugin_fn fn;
 	int r;
 
+	(void)ret;
 	bridge_init(handler);
-	(void)on_exit(on_process_exit, NULL); /* without it: no message */
 	atomic_store(&loading_path, handler->conf->plugin);
-	r = es_executor_submit(
-	    rooms->work, 0, "load plugin", load_job, &loading, NULL, NULL, &f);
+	r = load_object(loading);
+	/* Never closed: its code may be in use up to the last instruction. */
+	fn = r < 0 ? NULL
+		   : (es_plugin_fn)(uintptr_t)dlsym(
+			 handler->object, "earshot_plugin");
+	if (r == 0 && fn == NULL) {
+		fault(loading, "%s has no symbol earshot_plugin",
+		    handler->conf->plugin);
+		r = -ENOEXEC;
+	}
 	if (r == 0)
-		r = es_await_take(f, ES_FOREVER, NULL);
-	else
-		fault(&loading, "%s", strerrordesc_np(-r));
+		r = begin_plugin(loading, fn);
 	atomic_store(&loading_path, NULL);
-	handler->loaded = r == 0;
 	return r;
 }
 
-static int
-unload_job(void *arg, es_value *ret)
+int
+plugin_look_job(void *arg, es_value *ret)
+{
+	const struct loading *loading = arg;
+	struct plugin_file now;
+	struct stat found;
+
+	(void)ret;
+	if (stat(loading->handler->conf->plugin, &found) < 0)
+		return -ESTALE;
+	now = identity(&found);
+	return same_file(&now, &loading->handler->file) ? 0 : -ESTALE;
+}
+
+void
+plugin_init(void)
+{
+	(void)on_exit(on_process_exit, NULL); /* without it: no message */
+}
+
+/* The end */
+
+int
+plugin_end_job(void *arg, es_value *ret)
 {
 	struct handler *handler = arg;
 
@@ -452,10 +563,13 @@ plugin_unload(struct handler *handler, es_usec timeout)
 	es_future *f;
 	int r;
 
-	if (!handler->loaded || handler->plugin.end == NULL)
+	if (handler->state == HANDLER_ENDING)
+		return es_await(handler->ending, timeout);
+	if (!handler->loaded || handler->plugin.end == NULL ||
+	    handler->state == HANDLER_ENDED)
 		return 0;
-	r = es_executor_submit(
-	    rooms->work, 0, "end plugin", unload_job, handler, NULL, NULL, &f);
+	r = es_executor_submit(rooms->work, 0, "end plugin", plugin_end_job,
+	    handler, NULL, NULL, &f);
 	if (r < 0)
 		return r;
 	r = es_await(f, timeout);

@@ -18,7 +18,10 @@
 #include "daemon/handler/session.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/change.h"
 #include "daemon/handler/exec.h"
+#include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/frame.h"
 
 #include <assert.h>
@@ -305,7 +308,11 @@ session_update(struct session *session)
 	update_active(session);
 	update_pause(session);
 	if (session_is_over(session)) {
+		if (session->topic != NULL)
+			consume_over(session);
 		session_free(session);
+		if (handler->state != HANDLER_SERVING)
+			handlers_sweep_later(handler->handlers);
 		handlers_check_waiting(handler->handlers);
 		return;
 	}
@@ -518,6 +525,8 @@ session_gone(struct session *session, uint16_t code, const char *reason)
 	session->close_event = NULL;
 	if (!session->opened) { /* the upgrade failed after all */
 		session_event_free(event);
+		if (session->handler->state != HANDLER_SERVING)
+			handlers_sweep_later(session->handler->handlers);
 		session_free(session);
 		return;
 	}

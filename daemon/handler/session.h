@@ -17,7 +17,6 @@
 #define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
 
 enum event_kind { EVENT_OPEN, EVENT_MESSAGE, EVENT_ERROR, EVENT_CLOSE };
-
 struct event {
 	struct list node;
 	enum event_kind kind;
@@ -39,8 +38,6 @@ struct sending {
 	uint64_t end; /* of session.sent */
 	es_future *f;
 };
-
-struct link;
 
 struct session {
 	struct list node; /* in handler.sessions */
@@ -79,10 +76,41 @@ struct session {
 	bool told; /* exec.c: its error is in the queue */
 
 	/* consume: the channel's name is open.channel */
+	struct topic *topic;
 	struct list of_topic;
+	struct session *after; /* goes on where that one ends; NULL: it may */
+	bool leaving; /* its handler has retired: nothing more is read */
 	uint64_t epoch;
 	int64_t offset; /* the last one queued */
 };
+
+/*
+ * Gives a future of a plugin back.  A failure that the plugin does not look at
+ * is its own business: nothing is reported, it could be one a message.
+ */
+static inline void
+future_leave(es_future *f)
+{
+	if (f != NULL)
+		(void)es_future_result(f, NULL);
+	es_future_unref(f);
+}
+
+static inline es_conn
+conn_name(uint32_t slot, uint32_t generation)
+{
+	return ((es_conn)generation + 1) << 32 | slot;
+}
+static inline uint32_t
+conn_slot(es_conn name)
+{
+	return (uint32_t)name;
+}
+static inline uint32_t
+conn_generation(es_conn name)
+{
+	return (uint32_t)(name >> 32) - 1;
+}
 
 /* Memory that *ret_open points into; NULL: there is none. */
 void *open_copy(const struct es_open *open, struct es_open *ret_open);
@@ -115,26 +143,6 @@ int session_init(struct handler *handler, const struct es_open *open,
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
-/* Names have slots below that: of connections, then of upstreams. */
-static inline uint32_t
-handlers_slots(const struct handlers *handlers)
-{
-	return handlers->rooms.slots + CONF_SECTIONS_MAX;
-}
-
-/* upstream.c */
-#define UPSTREAM_LINKS_MAX CONF_SECTIONS_MAX /* upstreams with a session */
-/* What a message to an upstream is counted as while it waits there. */
-static inline uint64_t
-upstream_cost(size_t len)
-{
-	return (uint64_t)len + 64;
-}
-struct session *upstream_find(
-    const struct handlers *handlers, uint32_t index, uint32_t generation);
-void upstream_on_idle(struct session *session);
-void upstream_on_free(struct session *session);
-
 /* On the loop.  NULL: it has gone, or never was. */
 struct session *session_find(const struct handlers *handlers, es_conn name);
 void sending_settle(struct sending *sending, int error); /* NULL: no-op */

@@ -14,6 +14,7 @@
 #include "daemon/handler/upstream.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/session.h"
+#include "daemon/handler/upstream_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -48,11 +49,11 @@ handler_for(const struct handlers *handlers, const char *upstream)
 
 	for (i = 0; i < handlers->count; i++) {
 		const struct conf_list *names =
-		    &handlers->items[i].conf->upstreams;
+		    &handlers->items[i]->conf->upstreams;
 
 		for (j = 0; j < names->count; j++)
 			if (strcmp(names->items[j], upstream) == 0)
-				return &handlers->items[i];
+				return handlers->items[i];
 	}
 	return NULL;
 }
@@ -252,6 +253,22 @@ upstream_is_busy(struct handlers *handlers, const char *upstream)
 		return false;
 	link->awaited = true;
 	return true;
+}
+
+void
+upstream_retire(struct handler *handler)
+{
+	const struct links *links = handler->handlers->links;
+	size_t i;
+
+	for (i = 0; links != NULL && i < UPSTREAM_LINKS_MAX; i++) {
+		struct session *session = links->items[i].session;
+
+		if (session != NULL && session->handler == handler &&
+		    session->conn != NULL)
+			session->ops->close(session->conn, 1012,
+			    "its handler is another one now");
+	}
 }
 
 /* What the session tells */

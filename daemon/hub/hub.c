@@ -75,6 +75,19 @@ hub_watch(struct hub *hub, hub_news_fn fn, void *arg)
 }
 
 void
+hub_ask_watcher(struct hub *hub)
+{
+	assert(hub->news != NULL);
+	for (uint32_t i = 0; i < hub->channel_count; i++) {
+		struct channel *channel = hub->channels[i];
+		void *token = channel->token;
+
+		channel->token = hub->news(channel->name, channel->name_len,
+		    token == HUB_NO_NEWS ? NULL : token, hub->news_arg);
+	}
+}
+
+void
 hub_apply(struct hub *hub, const struct conf *conf)
 {
 	hub->conf = conf;

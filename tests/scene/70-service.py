@@ -172,9 +172,19 @@ def scene_nothing_to_write_to():
                     "without a state directory")
     pathlib.Path("/var/lib/earshot").mkdir(exist_ok=True)
     lab.dropin("[Service]\nReadOnlyPaths=/var/lib/earshot\n")
+    followed = pathlib.Path("/var/followed")
+    followed.write_text("")
+    lab.configure(f"[file f]\npath = {followed}\nchannel = f\n")
     with lab.service() as earshot:
         scene.equal(earshot.http("GET", "/healthz").status, 200,
                     "with one that cannot be written")
+        with earshot.ws("f") as consumer:
+            with open(followed, "a", encoding="ascii") as lines:
+                lines.write("one\n")
+            scene.equal(consumer.read_text(), "one", "feeds go on")
+        lab.wait_message("file's place cannot be kept: Read-only file system",
+                         earshot.since)
+    followed.unlink()
 
 
 def scene_the_units_are_right():

@@ -492,6 +492,12 @@ def scene_reload():
             take(told, "close 1001 going away", "open u", url(two))
             scene.equal([ears.read_text() for _ in range(10)],
                         list("01234" * 2), "all of both, in order")
+            other = conf.replace(one.url(), two.url())
+            daemon.reload(head + other.replace("_ms = 100", "_ms = 1"))
+            take(told, "close 1012 its handler is another one now",
+                 "open u", url(two))
+            scene.equal([ears.read_text() for _ in range(5)], list("01234"),
+                        "by the other handler")
 
 
 def wait_state(daemon):
