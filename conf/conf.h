@@ -62,6 +62,7 @@ struct conf_handler {
 	struct conf_list paths; /* WebSocket endpoints of its own */
 	struct conf_list channels; /* patterns: raw connections to those */
 	struct conf_list consumes, filters; /* patterns: messages of those */
+	struct conf_list upstreams; /* names of sections [upstream] */
 	struct conf_option *options;
 	size_t option_count;
 	int64_t workers, window; /* processes of exec; events in a pipe */

@@ -112,6 +112,12 @@ void control_reloaded(struct daemon *daemon, bool ok, const char *fault);
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
 void test_hooks(struct daemon *daemon) __attribute__((weak));
 
+/*
+ * upstreams.c: what feeds tell handlers of upstreams, for feeds_start(); and
+ * the way back.
+ */
+const struct feed_hooks *upstreams_hooks(struct daemon *daemon) LOOP_THREAD;
+
 /* metrics.c: the feeds in /metrics, for net_add_metrics(). */
 int metrics_put_feeds(struct buffer *out, void *arg);
 

@@ -327,6 +327,7 @@ listen_and_feed(void *arg, es_value *ret)
 		.sys = daemon->sys,
 		.glue = net_glue(daemon->net),
 		.notice = on_notice,
+		.hooks = upstreams_hooks(daemon),
 		.arg = daemon,
 	    },
 	    &daemon->feeds);
@@ -343,6 +344,7 @@ close_on_net(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
+	daemon->feeds = NULL; /* handlers still tell of their ends */
 	net_close(daemon->net);
 	handlers_free(daemon->handlers);
 	return 0;

@@ -19,6 +19,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/handler/bridge_internal.h"
 #include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/channel.h"
 #include "proto/json.h"
 #include "proto/utf8.h"
@@ -169,7 +170,7 @@ find_line(struct handler *handler, es_conn conn)
 	struct handlers *handlers = handler->handlers;
 	struct line *line;
 
-	if (conn == 0 || conn_slot(conn) >= handlers->rooms.slots)
+	if (conn == 0 || conn_slot(conn) >= handlers_slots(handlers))
 		return NULL;
 	line = &handlers->lines[conn_slot(conn)];
 	return atomic_load(&line->name) == conn ? line : NULL;
@@ -179,10 +180,7 @@ find_line(struct handler *handler, es_conn conn)
 static struct session *
 find_session(const struct request *request)
 {
-	const struct handlers_rooms *rooms = &request->handler->handlers->rooms;
-
-	return rooms->ops->find(rooms->net, conn_slot(request->conn),
-	    conn_generation(request->conn));
+	return session_find(request->handler->handlers, request->conn);
 }
 
 /* Sending */
@@ -275,7 +273,7 @@ do_close(struct request *request, es_future *f)
 	if (session == NULL || session->conn == NULL)
 		return;
 	request->data[request->len - 1] = '\0';
-	request->handler->handlers->rooms.ops->close(
+	session->ops->close(
 	    session->conn, request->code, (const char *)request->data);
 }
 
@@ -306,14 +304,13 @@ bridge_close(void *self, es_conn conn, uint16_t code, const char *reason)
 static void
 do_subscribe(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	struct es_subscribed *subscribed;
 	struct hub_answer answer;
 	int r = -ENOTCONN;
 
 	if (session != NULL && session->conn != NULL)
-		r = ops->subscribe(session->conn, request->channel,
+		r = session->ops->subscribe(session->conn, request->channel,
 		    strlen(request->channel), &request->from, &answer);
 	subscribed = r < 0 ? NULL : memory_alloc(sizeof(*subscribed));
 	if (subscribed == NULL) {
@@ -332,13 +329,12 @@ do_subscribe(struct request *request, es_future *f)
 static void
 do_unsubscribe(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	int r = -ENOTCONN;
 
 	(void)f;
 	if (session != NULL && session->conn != NULL)
-		r = ops->unsubscribe(
+		r = session->ops->unsubscribe(
 		    session->conn, request->channel, strlen(request->channel));
 	give_nothing(request, r);
 }
@@ -413,7 +409,6 @@ info_drop(void *arg)
 static void
 do_info(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	struct info *info;
 
@@ -429,7 +424,7 @@ do_info(struct request *request, es_future *f)
 		request_fail(request, -ENOMEM);
 		return;
 	}
-	info->info.subscriptions = ops->subscriptions(session->conn);
+	info->info.subscriptions = session->ops->subscriptions(session->conn);
 	info->info.unsent_bytes = session->sent - session->written;
 	info->info.queued_messages = (uint64_t)session->count;
 	info->info.closing = session->refused;

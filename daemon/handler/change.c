@@ -19,6 +19,7 @@
 #include "daemon/handler/change.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/filter.h"
 #include "daemon/handler/plugin.h"

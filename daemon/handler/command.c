@@ -21,14 +21,9 @@
 struct session *
 command_session(struct worker *worker, es_conn conn)
 {
-	const struct handlers_rooms *rooms =
-	    &worker->exec->handler->handlers->rooms;
-	struct session *session;
+	struct session *session =
+	    session_find(worker->exec->handler->handlers, conn);
 
-	if (conn == 0 || conn_slot(conn) >= rooms->slots)
-		return NULL;
-	session = rooms->ops->find(
-	    rooms->net, conn_slot(conn), conn_generation(conn));
 	return session != NULL && session->handler == worker->exec->handler &&
 		       session->conn != NULL
 		   ? session
@@ -133,8 +128,6 @@ static int
 do_conn(struct worker *worker, const struct wire_command *command,
     struct hub_answer *ret_answer) LOOP_THREAD
 {
-	const struct handler_ops *ops =
-	    worker->exec->handler->handlers->rooms.ops;
 	struct session *session = command_session(worker, command->conn);
 	char reason[SESSION_REASON_BYTES_MAX + 1];
 
@@ -144,17 +137,17 @@ do_conn(struct worker *worker, const struct wire_command *command,
 	case WIRE_SEND:
 		return do_send(session, command);
 	case WIRE_CLOSE:
-		ops->close(session->conn,
+		session->ops->close(session->conn,
 		    command->code != 0 ? command->code : 1000,
 		    reason_of(command, reason));
 		return 0;
 	case WIRE_REFUSE:
 		return do_refuse(session, command);
 	case WIRE_SUBSCRIBE:
-		return ops->subscribe(session->conn, command->channel,
+		return session->ops->subscribe(session->conn, command->channel,
 		    command->channel_len, &command->from, ret_answer);
 	case WIRE_UNSUBSCRIBE:
-		return ops->unsubscribe(
+		return session->ops->unsubscribe(
 		    session->conn, command->channel, command->channel_len);
 	default:
 		return -EINVAL;

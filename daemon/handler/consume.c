@@ -15,6 +15,7 @@
  *   message.
  */
 
+#include "daemon/handler/consume.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -247,6 +248,8 @@ consume_more(struct session *session)
 	int64_t offset;
 	int r = 0;
 
+	if (list_empty(&session->of_topic)) /* an upstream's failure */
+		return;
 	if (session->leaving || session->after != NULL || !has_room(session) ||
 	    look(session, &history) < 0)
 		return;

@@ -26,7 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ES_PLUGIN_VERSION 2u /* those of version 1 run as they did */
+#define ES_PLUGIN_VERSION 1u
 
 typedef uint64_t es_conn; /* a connection's name; 0 is none, ever */
 typedef struct es_future es_future; /* a result in flight */
@@ -43,6 +43,7 @@ struct es_header {
 struct es_open {
 	const char *path, *query, *peer; /* "" where there is none */
 	const char *channel; /* bound by channel: that one, else "" */
+	const char *upstream; /* of [upstream NAME]: NAME; peer: its url */
 	const struct es_header *headers;
 	size_t header_count;
 };
@@ -69,10 +70,10 @@ struct es_subscribed {
 };
 
 struct es_info { /* what es_info() brings */
-	struct es_open open;
 	uint32_t subscriptions;
-	uint64_t unsent_bytes, queued_messages;
 	bool closing;
+	uint64_t unsent_bytes, queued_messages;
+	struct es_open open;
 };
 
 struct es_history { /* what es_history() brings */
@@ -101,7 +102,7 @@ struct es_handler {
 	es_drop drop_user; /* after on_close, unless user is NULL */
 	/* Own threads must be joined here: the host is gone afterwards. */
 	void (*end)(void *state);
-	/* Before a message is on its tape: 0: it may; < 0, es_refuse(): not. */
+	/* Before it is on its tape.  0: it may; < 0, es_refuse(): it may not. */
 	int (*on_publish)(
 	    void *state, const struct es_message *message, es_verdict *verdict);
 };
@@ -136,11 +137,10 @@ struct es_host {
 	int (*refuse)(void *self, es_verdict *verdict, const char *reason);
 };
 
-/* The one symbol a plugin has.  < 0: it does not want to run. */
 #ifdef __cplusplus
 extern "C"
 #endif
-    int
+    int /* The one symbol a plugin has.  < 0: it does not want to run. */
     earshot_plugin(const struct es_host *host, struct es_handler *handler);
 
 #ifndef ES_NO_WRAPPERS

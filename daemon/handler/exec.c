@@ -20,6 +20,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/filter.h"
 #include "daemon/handler/plugin.h"
 #include "daemon/handler/wire.h"

@@ -18,9 +18,12 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/change.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/filter.h"
 #include "daemon/handler/plugin.h"
+#include "daemon/handler/session.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/channel.h"
 
 #include <assert.h>
@@ -68,7 +71,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	list_init(&handlers->spare);
 	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
-	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
+	    memory_zalloc(handlers_slots(handlers) * sizeof(*handlers->lines));
 	if (handlers->lines == NULL || handlers->outbox == NULL) {
 		outbox_free(handlers->outbox);
 		memory_free(handlers->lines);
@@ -517,6 +520,7 @@ handlers_free(struct handlers *handlers)
 	session_free_spare(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
+	memory_free(handlers->links);
 	handlers->items = NULL;
 	handlers->lines = NULL;
 	handlers_unref(handlers);

@@ -18,6 +18,8 @@ struct change;
 struct exec;
 struct event;
 struct session;
+struct links;
+struct handler_feeds;
 
 #define HANDLERS_FORMER_MAX 256 /* a reload with more is refused */
 #define PLUGIN_COPIES_MAX 256 /* code is never unloaded; likewise */
@@ -116,6 +118,9 @@ struct handlers {
 	_Atomic uint32_t laters; /* functions that wait for their time */
 	struct list topics, fresh; /* consume.c */
 	es_call *pull;
+	struct links *links; /* upstream.c; NULL: none yet */
+	const struct handler_feeds *feeds;
+	void *feeds_arg;
 	struct { /* whoever waits for idle, or for the end */
 		void (*done)(void *arg);
 		void *arg;
@@ -138,13 +143,5 @@ void handlers_unref(struct handlers *handlers) ANY_THREAD;
 /* later.c: es_run(), es_call_later() */
 int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future) ANY_THREAD;
-
-/* consume.c */
-void consume_apply(struct handlers *handlers) LOOP_THREAD; /* others serve */
-/* A former handler's is handled to its end: its successor goes on there. */
-void consume_over(struct session *session) LOOP_THREAD;
-void consume_more(struct session *session) LOOP_THREAD; /* read what fits */
-void consume_tick(struct handlers *handlers) LOOP_THREAD;
-void consume_end(struct handlers *handlers) LOOP_THREAD;
 
 #endif

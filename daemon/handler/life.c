@@ -20,6 +20,7 @@
 #include "daemon/handler/filter.h"
 #include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
+#include "daemon/handler/upstream_internal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -112,6 +113,10 @@ void
 handler_retire(struct handler *handler)
 {
 	assert(handler->state <= HANDLER_SERVING);
+	if (handler->state == HANDLER_SERVING) {
+		es_loop_assert(handler->handlers->rooms.loop);
+		upstream_retire(handler);
+	}
 	handler->state = HANDLER_RETIRED;
 	handler->handlers->former_count++;
 	filter_retire(handler);

@@ -189,9 +189,8 @@ begin_plugin(struct loading *loading, plugin_fn fn)
 		    handler->conf->plugin, strerrordesc_np(-r) ?: "?");
 		return -ECANCELED;
 	}
-	if (handler->plugin.version < 1 ||
-	    handler->plugin.version > ES_PLUGIN_VERSION) {
-		fault(loading, "%s is of version %u, expected 1 to %u",
+	if (handler->plugin.version != ES_PLUGIN_VERSION) {
+		fault(loading, "%s is of version %u, expected %u",
 		    handler->conf->plugin, handler->plugin.version,
 		    ES_PLUGIN_VERSION);
 		return -ENOEXEC;

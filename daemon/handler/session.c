@@ -19,9 +19,11 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/change.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/filter.h"
 #include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/frame.h"
 
 #include <assert.h>
@@ -103,52 +105,6 @@ session_event_recycle(struct handlers *handlers, struct event *event)
 
 /* Life */
 
-static size_t
-text_bytes(const char *text)
-{
-	return text != NULL ? strlen(text) + 1 : 1;
-}
-
-static const char *
-text_copy(char **at, const char *text)
-{
-	char *begin = *at;
-
-	*at = stpcpy(begin, text != NULL ? text : "") + 1;
-	return begin;
-}
-
-/* One piece of memory: the headers' array, then all strings. */
-void *
-open_copy(const struct es_open *open, struct es_open *ret_open)
-{
-	size_t bytes = open->header_count * sizeof(struct es_header), i;
-	struct es_header *headers;
-	char *at;
-
-	bytes += text_bytes(open->path) + text_bytes(open->query) +
-		 text_bytes(open->peer) + text_bytes(open->channel);
-	for (i = 0; i < open->header_count; i++)
-		bytes += text_bytes(open->headers[i].name) +
-			 text_bytes(open->headers[i].value);
-	headers = memory_alloc(bytes);
-	if (headers == NULL)
-		return NULL;
-	at = (char *)(headers + open->header_count);
-	ret_open->headers = headers;
-	ret_open->header_count = open->header_count;
-	ret_open->path = text_copy(&at, open->path);
-	ret_open->query = text_copy(&at, open->query);
-	ret_open->peer = text_copy(&at, open->peer);
-	ret_open->channel = text_copy(&at, open->channel);
-	for (i = 0; i < open->header_count; i++) {
-		headers[i].name = text_copy(&at, open->headers[i].name);
-		headers[i].value = text_copy(&at, open->headers[i].value);
-	}
-	assert(at == (char *)headers + bytes);
-	return headers;
-}
-
 int
 session_init(struct handler *handler, const struct es_open *open,
     struct session **ret_session)
@@ -158,6 +114,7 @@ session_init(struct handler *handler, const struct es_open *open,
 	if (session == NULL)
 		return -ENOMEM;
 	session->handler = handler;
+	session->ops = handler->handlers->rooms.ops;
 	list_init(&session->node);
 	list_init(&session->ready);
 	list_init(&session->pausing);
@@ -195,7 +152,7 @@ session_new(struct handler *handler, void *conn, uint32_t slot,
 	struct session *session;
 
 	assert(conn != NULL);
-	assert(slot < handler->handlers->rooms.slots);
+	assert(slot < handlers_slots(handler->handlers));
 	if (handler->handlers->closing)
 		return -ESHUTDOWN;
 	if (session_init(handler, open, &session) < 0)
@@ -255,6 +212,8 @@ session_free(struct session *session)
 	struct handler *handler = session->handler;
 
 	assert(!session->busy);
+	if (session->link != NULL)
+		upstream_on_free(session);
 	if (session->asking != NULL)
 		filter_forget(session);
 	list_remove(&session->node);
@@ -315,7 +274,7 @@ static void
 update_pause(struct session *session)
 {
 	struct handler *handler = session->handler;
-	const struct handler_ops *ops = handler->handlers->rooms.ops;
+	const struct handler_ops *ops = session->ops;
 
 	if (session->asking != NULL)
 		filter_update_full(session);
@@ -358,6 +317,8 @@ update_active(struct session *session)
 	}
 	assert(handlers->active > 0);
 	handlers->active--;
+	if (session->link != NULL)
+		upstream_on_idle(session);
 	if (handlers->active == 0)
 		handlers_check_waiting(handlers);
 }
@@ -493,8 +454,22 @@ session_refuse(struct session *session, uint16_t code, const char *reason)
 	}
 	session_handled(session, events, bytes);
 	if (session->conn != NULL)
-		handler->handlers->rooms.ops->close(
-		    session->conn, code, reason);
+		session->ops->close(session->conn, code, reason);
+}
+
+struct session *
+session_find(const struct handlers *handlers, es_conn name)
+{
+	const struct handlers_rooms *rooms = &handlers->rooms;
+	const uint32_t slot = conn_slot(name);
+
+	if (name == 0)
+		return NULL;
+	if (slot < rooms->slots)
+		return rooms->ops->find(
+		    rooms->net, slot, conn_generation(name));
+	return upstream_find(
+	    handlers, slot - rooms->slots, conn_generation(name));
 }
 
 /* Sending */
@@ -503,8 +478,9 @@ int
 session_send(struct session *session, enum message_kind kind, const void *data,
     size_t len, struct sending *sending)
 {
-	const struct handler_ops *ops = session->handler->handlers->rooms.ops;
-	const uint64_t framed = frame_message_bytes(len);
+	const uint64_t framed = session->link != NULL
+				    ? upstream_cost(len)
+				    : frame_message_bytes(len);
 	struct line *line = line_of(session);
 	int64_t r = -ENOTCONN;
 
@@ -516,7 +492,7 @@ session_send(struct session *session, enum message_kind kind, const void *data,
 		list_append(&session->sendings, &sending->node);
 	}
 	if (session->conn != NULL)
-		r = ops->send(session->conn, kind, data, len);
+		r = session->ops->send(session->conn, kind, data, len);
 	if (r >= 0) {
 		assert((uint64_t)r == framed);
 		update_pause(session);

@@ -56,7 +56,9 @@ struct session {
 	struct list pausing; /* in handler.paused */
 	struct handler *handler;
 	void *conn; /* NULL: gone */
-	es_conn name; /* 0: of a channel, or a publisher's */
+	const struct handler_ops *ops; /* of conn */
+	struct link *link; /* of an upstream; else NULL */
+	es_conn name; /* 0: of a channel, a publisher, a failed upstream */
 	struct es_open open; /* in one piece of memory at open_memory */
 	void *open_memory;
 
@@ -125,7 +127,8 @@ bool session_queue_is_full(const struct session *session, int64_t part);
 static inline bool
 session_consumes(const struct session *session)
 {
-	return session->name == 0 && session->asking == NULL;
+	return session->name == 0 && session->asking == NULL &&
+	       session->link == NULL;
 }
 
 int session_init(struct handler *handler, const struct es_open *open,
@@ -138,6 +141,8 @@ int session_init(struct handler *handler, const struct es_open *open,
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
+/* On the loop.  NULL: it has gone, or never was. */
+struct session *session_find(const struct handlers *handlers, es_conn name);
 void sending_settle(struct sending *sending, int error); /* NULL: no-op */
 
 #endif

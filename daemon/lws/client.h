@@ -52,6 +52,8 @@ struct client_ops {
 	    struct client *client, const struct client_error *error, void *arg);
 	void (*on_room)(struct client *client, void *arg); /* may be NULL */
 	void (*on_pong)(struct client *client, void *arg); /* likewise */
+	/* A message has left the queue, in its turn; may be NULL. */
+	void (*on_sent)(struct client *client, size_t len, void *arg);
 };
 
 struct client_options {

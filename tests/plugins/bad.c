@@ -1,8 +1,7 @@
 /*
  * bad: misbehaves.  option.how: init_fails, init_exits, version, nothing
- * (fills in nothing), first (is of version 1); else it works, and each message
- * makes it misuse the host in every way that it can; what it is answered goes
- * back as text.
+ * (fills in nothing); else it works, and each message makes it misuse the host
+ * in every way that it can; what it is answered goes back as text.
  */
 
 #include "daemon/handler/earshot.h"
@@ -150,8 +149,6 @@ earshot_plugin(const struct es_host *given, struct es_handler *handler)
 	if (strcmp(how, "nothing") == 0)
 		return 0;
 	handler->version = ES_PLUGIN_VERSION + (strcmp(how, "version") == 0);
-	if (strcmp(how, "first") == 0)
-		handler->version = 1;
 	handler->on_message = on_message;
 	return 0;
 }

@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
 
+ZEROS = int(os.environ.get("ZEROS", "60000000"))
 KIB = 1024
 HOLD = "exec sleep 1000"  # what holds still, for the group's SIGTERM
 QUICK = "backoff_min = 20ms\nbackoff_max = 80ms\n"
@@ -96,12 +97,12 @@ printf 'the end'"""
 
 
 def scene_no_end_of_a_line():
-    conf = shell("zero", "head -c 60000000 /dev/zero\necho\necho after\n"
+    conf = shell("zero", f"head -c {ZEROS} /dev/zero\necho\necho after\n"
                  + HOLD)
     with scene.Daemon(conf) as daemon:
         consumer = daemon.ws("zero", "?from=oldest")
         scene.equal(len(consumer.read_message()[1]), 1024 * KIB,
-                    "60 MB without a newline: the first MiB")
+                    f"{ZEROS} bytes without a newline: the first MiB")
         scene.equal(consumer.read_text(), "after", "and on with the next")
         status = open(f"/proc/{daemon.pid}/status", encoding="ascii").read()
         peak = int(re.search(r"VmHWM:\s+(\d+) kB", status)[1])

@@ -185,7 +185,7 @@ def scene_pings_while_a_callback_blocks():
             else:
                 client.pongs.append(got.payload)
         scene.equal(client.pongs, [b"a"], "its own ping is answered")
-        scene.equal(handled.handler_metric(daemon, "events_total"), 1,
+        scene.equal(handled.handler_metric(daemon, "busy"), 1,
                     "and two of ours by it, while the callback blocks")
         go.touch()
         client.close()

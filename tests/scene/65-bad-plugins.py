@@ -36,7 +36,7 @@ def scene_that_cannot_be_loaded():
 def scene_that_do_not_want_to_run():
     for how, text in (
             ("init_fails", "earshot_plugin() failed: Permission denied"),
-            ("version", "is of version 3, expected 1 to 2"),
+            ("version", "is of version 2, expected 1"),
             ("nothing", "is of version 0, expected 1 to 2"),
             ("init_exits", "ended the process with exit(0)")):
         if how == "init_exits" and scene.MODE == "valgrind":
@@ -47,18 +47,6 @@ def scene_that_do_not_want_to_run():
 
 def scene_a_filter_that_has_no_say():
     fails(handled.plugin("echo", "filter = checked"), 2,
-          "has no on_publish, which filter needs")
-
-
-def scene_one_of_the_first_version():
-    """It does what it did; what came after it is not for it."""
-    conf = handled.plugin("bad", "path = /app", "option.how = first")
-    with scene.Daemon(conf) as daemon:
-        client = handled.app(daemon)
-        client.send_text("go")
-        scene.check("none=ENOTCONN" in client.read_text(), "it works")
-        client.close()
-    fails(handled.plugin("bad", "filter = checked", "option.how = first"), 2,
           "has no on_publish, which filter needs")
 
 

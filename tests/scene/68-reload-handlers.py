@@ -296,7 +296,7 @@ def broken():
     yield f"plugin = {text}", str(text)
     yield f"plugin = {none}", "has no symbol earshot_plugin"
     yield f"{bad}\noption.how = init_fails", "earshot_plugin() failed"
-    yield f"{bad}\noption.how = version", "is of version 3, expected 1 to 2"
+    yield f"{bad}\noption.how = version", "is of version 2, expected 1"
     yield "exec = /no/such/program", "exec: /no/such/program: No such file"
     yield "exec = nosuchprogram", "exec: nosuchprogram: No such file"
     yield "exec = /etc/passwd", "exec: /etc/passwd: Permission denied"

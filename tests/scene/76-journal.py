@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # slow
 # limit: 240
-"""The journal: fields and message ids, the catalog, and a journal that stands
-still, for which nobody waits.
+"""The journal: fields and message ids, the catalog, the journal as a feed, and
+a journal that stands still, for which nobody waits.
 """
+import json
 import os
 import pathlib
 import re
@@ -47,6 +48,24 @@ def scene_fields():
                 "all natively")
     found = lab.sh("journalctl", "-o", "cat", "EARSHOT_CHANNEL=d.1").stdout
     scene.check("again in" in found, "journalctl EARSHOT_CHANNEL=d.1")
+
+
+def scene_the_journal_as_a_channel():
+    """conf/journal.conf, all but where it listens, run by root."""
+    text = (scene.TOP / "conf/journal.conf").read_text(encoding="ascii")
+    text = "[command journal]" + text.partition("[command journal]")[2]
+    with scene.Daemon(text) as earshot:
+        def told():
+            lab.sh("logger", "-t", "scene", "heard by all")
+            answer = earshot.http(
+                "GET", "/channels/journal/messages?from=oldest&limit=1000")
+            said = scene.json_of(answer).get("messages", [])
+            entries = [json.loads(m["text"]) for m in said]
+            return next((e for e in entries
+                         if e.get("MESSAGE") == "heard by all"), None)
+        entry = scene.wait_until(told, "an entry of the journal")
+        scene.equal((entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"]),
+                    ("scene", "5"), "an entry, as JSON")
 
 
 def scene_the_catalog_explains():

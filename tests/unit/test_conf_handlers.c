@@ -161,6 +161,43 @@ it_knows_where_it_stands(void **state)
 }
 
 static void
+an_upstream_has_one_handler(void **state)
+{
+	static const char *const wrong[][2] = {
+		{ "upstream = x", "expected an [upstream x]" },
+		{ "upstream = m", "expected consume = b, the channel" },
+		{ "upstream = u\nupstream = u",
+		    "is taken, expected one handler" },
+		{ "upstream = u\n[handler z]\nexec = cat\nupstream = u",
+		    "[handler z] has upstream = u, which is taken" },
+		{ "upstream = a b", "expected the NAME of an [upstream NAME]" },
+		{ "upstream =", "expected path, channel, consume, filter or" },
+	};
+	static const char head[] =
+	    "[listener]\nlisten = [::1]:1\n"
+	    "[upstream u]\nurl = ws://h/\nchannel = a\n"
+	    "[upstream m]\nurl = ws://h/\nchannel = b\nmirror = yes\n"
+	    "[handler]\nexec = cat\n";
+	char text[1024];
+	struct told told;
+	struct conf *conf;
+	size_t i;
+
+	(void)state;
+	(void)snprintf(text, sizeof(text), "%supstream = u\n", head);
+	conf = told_read(text, &told);
+	assert_string_equal(told.text, "");
+	assert_string_equal(conf->handlers[0].upstreams.items[0], "u");
+	conf_free(conf);
+	for (i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		(void)snprintf(text, sizeof(text), "%s%s\n", head, wrong[i][0]);
+		conf = told_read(text, &told);
+		assert_non_null(strstr(told.text, wrong[i][1]));
+		conf_free(conf);
+	}
+}
+
+static void
 no_memory_at_any_step_leaks_nothing(void **state)
 {
 	int64_t n = 1;
@@ -189,6 +226,7 @@ main(void)
 		cmocka_unit_test(a_handler_is_what_its_section_says),
 		cmocka_unit_test(an_option_given_again_is_another_value),
 		cmocka_unit_test(a_list_is_taken_back_by_an_empty_value),
+		cmocka_unit_test(an_upstream_has_one_handler),
 		cmocka_unit_test(whatever_is_changed_makes_it_another),
 		cmocka_unit_test(it_knows_where_it_stands),
 		cmocka_unit_test(no_memory_at_any_step_leaks_nothing),
