@@ -102,7 +102,7 @@ struct es_handler {
 	es_drop drop_user; /* after on_close, unless user is NULL */
 	/* Own threads must be joined here: the host is gone afterwards. */
 	void (*end)(void *state);
-	/* Before it is on its tape.  0: it may; < 0, es_refuse(): it may not. */
+	/* Before it is on its tape.  0: it may; < 0, es_refuse(): not. */
 	int (*on_publish)(
 	    void *state, const struct es_message *message, es_verdict *verdict);
 };
