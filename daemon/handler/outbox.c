@@ -136,8 +136,9 @@ static void
 run_some(struct outbox *outbox)
 {
 	int left = POSTS_PER_CALL_MAX;
+	const bool rest = outbox->taken != NULL;
 
-	if (outbox->taken == NULL)
+	if (!rest)
 		outbox->taken = take(outbox);
 	while (outbox->taken != NULL && left-- > 0) {
 		struct post *post = outbox->taken;
@@ -145,7 +146,9 @@ run_some(struct outbox *outbox)
 		outbox->taken = post->next;
 		post->run(post, false);
 	}
-	if (outbox->taken != NULL)
+	/* Behind a rest there may be what relied on the call that was this. */
+	if (outbox->taken != NULL ||
+	    (rest && atomic_load(&outbox->head) != NULL))
 		(void)call(outbox); /* no memory: the tick goes on */
 	if (outbox->drained != NULL)
 		outbox->drained(outbox->arg);
