@@ -349,6 +349,32 @@ on_news(const char *channel, size_t len, void *token, void *arg)
 	return topic;
 }
 
+static bool
+is_busy(const struct topic *topic)
+{
+	bool busy = false;
+
+	LIST_EACH_SAFE(node, next, &topic->sessions)
+	{
+		const struct session *session =
+		    LIST_ENTRY(node, struct session, of_topic);
+
+		busy = busy || session->busy || session->count > 0;
+	}
+	return busy;
+}
+
+/* A channel that is there has its topic as a token, sessions or not. */
+static bool
+has_vanished(const struct handlers *handlers, const struct topic *topic)
+{
+	const struct from from = { .kind = FROM_OLDEST };
+	struct hub_history history;
+
+	return hub_history(handlers->rooms.hub, topic->name, topic->len, &from,
+		   1, clock_wall_us(), &history) == -ENOENT;
+}
+
 /* Channels come and go; what nobody consumes any more is forgotten. */
 void
 consume_tick(struct handlers *handlers)
@@ -360,18 +386,8 @@ consume_tick(struct handlers *handlers)
 	LIST_EACH_SAFE(node, next, &handlers->topics)
 	{
 		struct topic *topic = LIST_ENTRY(node, struct topic, node);
-		struct hub_history history;
-		bool idle = true;
 
-		LIST_EACH_SAFE(each, after, &topic->sessions)
-		{
-			struct session *session =
-			    LIST_ENTRY(each, struct session, of_topic);
-
-			idle = idle && !session->busy && session->count == 0 &&
-			       look(session, &history) == -ENOENT;
-		}
-		if (idle)
+		if (!is_busy(topic) && has_vanished(handlers, topic))
 			topic_free(topic);
 	}
 }
