@@ -357,7 +357,10 @@ on_find(const char *channel, size_t len, void *arg)
 	return NULL;
 }
 
-/* A publisher goes over when nothing of it waits for the former one. */
+/*
+ * A publisher goes over when nothing of it waits for the former one; a strict
+ * one whoever that is, for its verdicts have one end.
+ */
 static struct asking *
 former_asking(
     const struct handler *handler, const struct hub_publisher *publisher)
@@ -368,8 +371,11 @@ former_asking(
 		    LIST_ENTRY(node, struct asking, of_publisher);
 		const struct handler *other = asking->session->handler;
 
-		if (asking->retired && !list_empty(&asking->asks) &&
-		    strcmp(other->conf->name, handler->conf->name) == 0)
+		if (list_empty(&asking->asks))
+			continue;
+		if (publisher->strict ||
+		    (asking->retired &&
+			strcmp(other->conf->name, handler->conf->name) == 0))
 			return asking;
 	}
 	return NULL;
@@ -387,12 +393,13 @@ on_ask(void *filter, const char *channel, size_t len,
 	es_loop_assert(handlers->rooms.loop);
 	if (handlers->hurried)
 		return -ESHUTDOWN;
-	handler->counts.publishes++;
 	asking = former_asking(handler, message->publisher);
 	if (asking == NULL)
 		asking = asking_get(handler, message->publisher);
 	if (asking == NULL)
 		return -ENOMEM;
+	handler = asking->session->handler; /* or a former one */
+	handler->counts.publishes++;
 	if (asking->stuck) {
 		handler->counts.publishes_failed++;
 		return -EIO;

@@ -51,4 +51,35 @@ def scene_a_channel_that_is_consumed_no_more():
         ears.close()
 
 
+def scene_a_request_between_two_filters():
+    """It stays with the one it began with: what that refuses is the end."""
+    def conf(name):
+        return handled.conf(FILTER, "filter = checked", "option.word = red",
+                            "queue_messages = 6", name=name)
+    lines = ["sleep 100"] * 4 + ["sleep 400", "red", "sleep 1000", "more"]
+    with control.Daemon(conf("one")) as daemon:
+        answers = []
+        client = daemon.http_open()
+        thread = threading.Thread(target=lambda: answers.append(scene.http_on(
+            client, "POST", "/channels/checked/messages?split=lines",
+            "\n".join(lines).encode(), {"Content-Type": "text/plain"})))
+        thread.start()
+        handled.wait_metric(daemon, "busy", 1, "one")
+        daemon.reload(conf("two"))
+        thread.join()
+        scene.equal(answers[0].status, 422, "refused")
+        answer = scene.json_of(answers[0])
+        scene.equal((answer["accepted"], answer["error"]["line"]), (5, 6),
+                    "those before it stay published")
+        ended(daemon, "one")
+        scene.equal(handled.handler_metric(daemon, "publishes_total", "two"),
+                    0, "the other one is not asked")
+        got = daemon.http("POST", "/channels/checked/messages", b"next",
+                          {"Content-Type": "text/plain"})
+        scene.equal(got.status, 201, "but for the next request")
+        client.close()
+        got = daemon.http("GET", "/channels/checked/messages?from=oldest")
+        scene.equal(len(scene.json_of(got)["messages"]), 6, "and all there is")
+
+
 scene.play(globals())
