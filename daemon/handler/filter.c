@@ -391,7 +391,7 @@ on_ask(void *filter, const char *channel, size_t len,
 	struct ask *ask;
 
 	es_loop_assert(handlers->rooms.loop);
-	if (handlers->hurried)
+	if (handlers->hurried || handlers->frozen)
 		return -ESHUTDOWN;
 	asking = former_asking(handler, message->publisher);
 	if (asking == NULL)

@@ -426,8 +426,8 @@ handlers_stuck(const struct handlers *handlers)
 }
 
 /*
- * From now on the list of all is whoever's who unloads, and no plugin's
- * function is begun.
+ * From now on the list of all is whoever's who unloads, no plugin's function
+ * is begun, and no filter is asked.
  */
 static int
 freeze_on_loop(void *arg, es_value *ret)
@@ -444,7 +444,17 @@ freeze_on_loop(void *arg, es_value *ret)
 
 		atomic_store(&handler->disarmed, true);
 	}
+	filters_hurry(handlers);
 	return 0;
+}
+
+static int
+await_quiet(struct handlers *handlers, es_executor *executor, es_usec timeout)
+{
+	es_future *f;
+	const int r = es_executor_quiet(executor, handlers->rooms.loop, &f);
+
+	return r < 0 ? r : es_await_take(f, timeout, NULL);
 }
 
 /* false: somebody is in a plugin's code, where end() is not for it. */
@@ -458,10 +468,9 @@ freeze(struct handlers *handlers, es_usec timeout)
 	if (r == 0)
 		r = es_await_take(f, timeout, NULL);
 	if (r == 0)
-		r = es_executor_quiet(
-		    handlers->rooms.work, handlers->rooms.loop, &f);
-	if (r == 0)
-		r = es_await_take(f, timeout, NULL);
+		r = await_quiet(handlers, handlers->rooms.work, timeout);
+	if (r == 0 && handlers->filter != NULL)
+		r = await_quiet(handlers, handlers->filter, timeout);
 	if (r < 0)
 		log_debug("handlers: %s", strerrordesc_np(-r));
 	return r == 0;

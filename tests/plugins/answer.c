@@ -2,9 +2,10 @@
  * answer: answers each message with option.name and how many its object has
  * had; consumed ones go to channel `seen` as "NAME TEXT".  option.ms: works
  * that long on each; option.load_ms: takes that long to load; option.timer:
- * has a timer that arms itself, for ever, and must not run after end().  A
- * message "limits": answers how many of channel `seen` it gets, and how a
- * publish of 100 bytes went.
+ * has a timer that arms itself, for ever, and must not run after end();
+ * option.last: publishes to that channel in end(), and waits.  A message
+ * "limits": answers how many of channel `seen` it gets, and how a publish of
+ * 100 bytes went.
  */
 
 #include "daemon/handler/earshot.h"
@@ -93,10 +94,27 @@ on_message(
 }
 
 static void
+publish_last(const char *channel)
+{
+	char text[64];
+	es_future *f;
+	int r = es_publish(host, channel, ES_TEXT, "last", 4, &f);
+
+	if (r == 0) {
+		r = es_await(host, f, 1000000);
+		es_unref(host, f);
+	}
+	(void)snprintf(text, sizeof(text), "published at the end: %d", r);
+	es_log(host, ES_LOG_INFO, text);
+}
+
+static void
 end(void *state)
 {
 	(void)state;
 	over = true;
+	if (es_option(host, "last"))
+		publish_last(es_option(host, "last"));
 	es_log(host, ES_LOG_INFO, "end() of answer");
 }
 

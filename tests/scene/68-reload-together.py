@@ -4,6 +4,7 @@
 """Reload where things meet: what consumed and does no more, a request between
 two filters, a plugin's end behind that of the filter it publishes through.
 """
+import errno
 import os
 import sys
 import threading
@@ -80,6 +81,17 @@ def scene_a_request_between_two_filters():
         client.close()
         got = daemon.http("GET", "/channels/checked/messages?from=oldest")
         scene.equal(len(scene.json_of(got)["messages"]), 6, "and all there is")
+
+
+def scene_a_publish_in_end():
+    """The filter has had its end(): it is not asked any more."""
+    conf = handled.conf(FILTER, "filter = checked", "option.word = red",
+                        name="first")
+    with control.Daemon(conf + handled.conf(
+            ANSWER, "path = /app", "option.last = checked")) as daemon:
+        daemon.signal()
+        scene.equal(daemon.wait(), 0, "exit code")
+        daemon.wait_log(f"published at the end: {-errno.ESHUTDOWN}")
 
 
 scene.play(globals())
