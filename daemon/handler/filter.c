@@ -381,6 +381,16 @@ former_asking(
 	return NULL;
 }
 
+/* Of that name: a former one's are the handler's own, too. */
+static bool
+is_its_own(const struct handler *handler, const struct hub_publisher *publisher)
+{
+	const struct handler *owner = publisher->owner;
+
+	return owner != NULL &&
+	       strcmp(owner->conf->name, handler->conf->name) == 0;
+}
+
 static int
 on_ask(void *filter, const char *channel, size_t len,
     const struct hub_message *message, int64_t now_us, void *arg)
@@ -391,6 +401,8 @@ on_ask(void *filter, const char *channel, size_t len,
 	struct ask *ask;
 
 	es_loop_assert(handlers->rooms.loop);
+	if (is_its_own(handler, message->publisher))
+		return 1;
 	if (handlers->hurried || handlers->frozen)
 		return -ESHUTDOWN;
 	asking = former_asking(handler, message->publisher);

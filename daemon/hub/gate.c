@@ -41,7 +41,7 @@ gate_pass(struct hub *hub, struct channel *channel,
 		return 0;
 	r = gate->ask(channel->filter, channel->name, channel->name_len,
 	    message, now_us, hub->gate_arg);
-	return r < 0 ? r : -EINPROGRESS;
+	return r == 0 ? -EINPROGRESS : r < 0 ? r : 0;
 }
 
 void

@@ -67,7 +67,10 @@ struct hub_publisher {
 struct hub_gate {
 	/* Who is asked about that channel; NULL: nobody. */
 	void *(*find)(const char *channel, size_t len, void *arg);
-	/* 0: it will be; message is copied.  -ENOMEM; -EIO: it has failed. */
+	/*
+	 * 0: it will be; message is copied.  1: nobody is about this one.
+	 * -ENOMEM; -ESHUTDOWN; -EIO: it has failed.
+	 */
 	int (*ask)(void *filter, const char *channel, size_t len,
 	    const struct hub_message *message, int64_t now_us, void *arg);
 	/* The publisher has ended; it has asked before. */

@@ -83,6 +83,23 @@ def scene_a_request_between_two_filters():
         scene.equal(len(scene.json_of(got)["messages"]), 6, "and all there is")
 
 
+def scene_what_a_former_one_publishes():
+    """Is the handler's own, as before."""
+    def conf(word):
+        return handled.conf(FILTER, "path = /app", "filter = checked",
+                            f"option.word = {word}")
+    with control.Daemon(conf("red")) as daemon:
+        with handled.app(daemon) as client:
+            for word in ("red", "blue"):
+                daemon.reload(conf(word))
+                client.send_text(word)
+                scene.equal(client.read_text(), "0", f"not asked: {word}")
+            got = daemon.http("POST", "/channels/checked/messages", b"blue",
+                              {"Content-Type": "text/plain"})
+            scene.equal(got.status, 422, "but about that of others")
+        ended(daemon)
+
+
 def scene_a_publish_in_end():
     """The filter has had its end(): it is not asked any more."""
     conf = handled.conf(FILTER, "filter = checked", "option.word = red",
