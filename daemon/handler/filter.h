@@ -48,6 +48,7 @@ struct ask {
 	const char *channel;
 	size_t channel_len;
 	bool answered;
+	bool strict; /* its publisher's */
 	struct es_verdict verdict;
 	struct event event; /* last */
 };

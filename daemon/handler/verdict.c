@@ -41,6 +41,7 @@ ask_new(const char *channel, size_t channel_len,
 		return NULL;
 	*ask = (struct ask){
 		.cookie = message->cookie,
+		.strict = message->publisher->strict,
 		.channel_len = channel_len,
 		.event = { .kind = EVENT_PUBLISH,
 		    .message_kind = message->kind,
@@ -109,7 +110,7 @@ filter_call(struct session *session, struct event *event)
 	if (plugin->on_publish(plugin->state, &message, &ask->verdict) < 0)
 		ask->verdict.refused = true;
 	list_append(&session->asking->judged, &event->node);
-	return !ask->verdict.refused || !session->asking->strict;
+	return !ask->verdict.refused || !ask->strict;
 }
 
 /* Of the host's table; the verdict is the caller's while it is being asked. */

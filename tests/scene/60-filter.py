@@ -139,6 +139,18 @@ def scene_lines_end_with_the_first_that_is_refused():
             ears.close()
 
 
+def scene_lines_are_judged_while_more_of_them_come():
+    with scene.Daemon(plugin("queue_messages = 20000")) as daemon:
+        for bad in range(100, 4000, 390):
+            lines = ["fine"] * 4000
+            lines[bad] = "bad"
+            status, answer = post(daemon, "\n".join(lines),
+                                  arguments="?split=lines")
+            scene.equal((status, answer["accepted"],
+                         answer["error"]["line"]), (422, bad, bad + 1),
+                        f"line {bad + 1}")
+
+
 def scene_feeds_and_handlers():
     for kind, conf in KINDS.items():
         feed = ("[command feed]\nexec = /bin/sh -c \"echo one; echo bad; "
