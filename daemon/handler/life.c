@@ -62,16 +62,17 @@ leave_chain(struct handler *handler)
 
 	if (handler->former != NULL)
 		handler->former->later = later;
+	if (later != NULL)
+		later->former = handler->former;
+	handler->former = handler->later = NULL;
 	if (later == NULL)
 		return;
-	later->former = handler->former;
 	_Static_assert(sizeof(handler->counts) % sizeof(*counts) == 0,
 	    "numbers and nothing else");
 	for (i = 0; i < sizeof(handler->counts) / sizeof(*counts); i++)
 		((uint64_t *)&later->counts)[i] += counts[i];
 	atomic_fetch_add(&later->again, atomic_exchange(&handler->again, 0));
 	handler->counts = (struct handler_counts){ 0 };
-	handler->former = handler->later = NULL;
 }
 
 void

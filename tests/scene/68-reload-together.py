@@ -100,6 +100,22 @@ def scene_what_a_former_one_publishes():
         ended(daemon)
 
 
+def scene_an_older_one_ends_last():
+    """A program's, behind the plugin that came after it."""
+    program = handled.conf(f"exec = {handled.PROGRAMS['python']}",
+                           "path = /app")
+    with control.Daemon(program) as daemon:
+        with handled.app(daemon) as client:
+            daemon.reload(handled.conf(ANSWER, "path = /app"))
+            daemon.reload("")
+            ended(daemon)
+            client.send_text("x")
+            scene.equal(client.read_text(), "x", "the program serves on")
+        daemon.wait_log("the former handler has ended handler=it", count=2)
+        daemon.signal()
+        scene.equal(daemon.wait(), 0, "exit code")
+
+
 def scene_a_publish_in_end():
     """The filter has had its end(): it is not asked any more."""
     conf = handled.conf(FILTER, "filter = checked", "option.word = red",
