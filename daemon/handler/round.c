@@ -214,7 +214,7 @@ wait_in_line(struct session *session)
 	if (handler->retry == NULL &&
 	    es_call_later(handler->handlers->rooms.loop, RETRY_US,
 		"callback retry", on_retry, handler, NULL, &handler->retry) < 0)
-		log_debug("no timer: tried again with the next callback");
+		log_debug("no timer: tried again with the next tick");
 }
 
 /* No worker has it after all. */
@@ -358,6 +358,8 @@ tell_late(struct session *session)
 void
 plugin_tick(struct handler *handler, int64_t now_us)
 {
+	if (handler->retry == NULL && !list_empty(&handler->refused))
+		plugin_retry(handler); /* there was no memory for a timer */
 	LIST_EACH_SAFE(node, next, &handler->sessions)
 	{
 		struct session *session =
