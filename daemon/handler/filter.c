@@ -279,7 +279,8 @@ filter_update_full(struct session *session)
 {
 	const int64_t part = session->asking->full ? 2 : 1; /* half of it */
 
-	set_full(session, session_queue_is_full(session, part));
+	if (!session->asking->retired) /* else full until it has no asks */
+		set_full(session, session_queue_is_full(session, part));
 }
 
 void
@@ -488,9 +489,10 @@ filter_retire(struct handler *handler)
 		if (asking == NULL || asking->publisher == NULL)
 			continue;
 		asking->retired = true;
+		/* Who never rests would never go over. */
+		set_full(session, !list_empty(&asking->asks));
 		if (!list_empty(&asking->asks))
 			continue;
-		set_full(session, false);
 		detach(asking);
 		if (session->count == 0 && !session->busy)
 			session_free(session);

@@ -94,7 +94,7 @@ def scene_another_filter():
         daemon.reload(conf("blue"))
         publish(3, "blue")
         scene.equal(answer_to(2), "ok", "by the first, in its time")
-        scene.equal(answer_to(3), "ok", "by the first, for it came behind")
+        scene.equal(answer_to(3), "refused", "by the second, behind that")
         publish(6, "blue")
         scene.equal(answer_to(6), "refused", "by the second")
         ended(daemon)

@@ -83,6 +83,31 @@ def scene_a_request_between_two_filters():
         scene.equal(len(scene.json_of(got)["messages"]), 6, "and all there is")
 
 
+def scene_a_publisher_that_never_rests():
+    """It goes over all the same, and the former one ends."""
+    feed = "[command c]\nchannel = checked\nexec = " \
+        "sh -c 'n=0; while :; do echo sleep 2 $n; n=$((n + 1)); done'\n" \
+        "[channel checked]\nhistory_messages = 100000\n"
+
+    def conf(word):
+        return feed + handled.conf(FILTER, "filter = checked",
+                                   f"option.word = {word}",
+                                   "queue_messages = 8")
+    with control.Daemon(conf("red")) as daemon:
+        ears = daemon.ws("checked", "?from=oldest")
+        for n in range(10):
+            scene.equal(ears.read_text(), f"sleep 2 {n}", "through the first")
+        daemon.reload(conf("blue"))
+        ended(daemon)
+        before = handled.handler_metric(daemon, "publishes_total")
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "publishes_total") > before + 10, "the second is asked")
+        for n in range(10, int(before)):
+            if ears.read_text() != f"sleep 2 {n}":
+                raise scene.Failure(f"message {n}")
+        ears.close()
+
+
 def scene_what_a_former_one_publishes():
     """Is the handler's own, as before."""
     def conf(word):
