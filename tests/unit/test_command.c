@@ -343,6 +343,7 @@ static void
 who_closes_stdout_and_lives_on_is_replaced(void **state)
 {
 	struct rig *rig = rig_of("echo $$; exec sleep 1000 >&-");
+	int64_t before_us = clock_now_us();
 	long pid;
 
 	(void)state;
@@ -353,6 +354,7 @@ who_closes_stdout_and_lives_on_is_replaced(void **state)
 	pid = rig_number(rig, 0);
 	assert_true(is(rig, 0, "running"));
 	rig_wait(rig, has_ended);
+	assert_true(clock_now_us() - before_us >= 1000000);
 	assert_true(rig_is_gone(pid));
 	end(rig);
 }

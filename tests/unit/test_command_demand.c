@@ -116,6 +116,36 @@ it_lives_while_somebody_listens(void **state)
 	rig_free(rig);
 }
 
+/* The process is there, and nobody has looked yet. */
+static void
+do_go_and_come_once_started(struct rig *rig)
+{
+	int64_t deadline_us = clock_now_us() + 20000000;
+	unsigned queued, running;
+
+	do {
+		assert_int_equal(
+		    es_executor_load(rig->sys, &queued, &running), 0);
+		assert_true(clock_now_us() < deadline_us);
+	} while (queued > 0 || running > 0);
+	do_go_and_come(rig);
+}
+
+static void
+who_is_back_before_it_runs_has_it(void **state)
+{
+	struct rig *rig = rig_of("echo $$; exec sleep 1000");
+
+	(void)state;
+	rig_do(rig, do_go_and_come_once_started);
+	rig_wait(rig, heard_1);
+	rig_look(rig);
+	assert_string_equal(rig->stats[0].state, "running");
+	assert_int_equal(rig->stats[0].restarts, 0);
+	rig_stop(rig, NULL);
+	rig_free(rig);
+}
+
 static void
 a_consumer_comes_or_goes_in_a_back_off(void **state)
 {
@@ -136,6 +166,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(it_lives_while_somebody_listens),
+		cmocka_unit_test(who_is_back_before_it_runs_has_it),
 		cmocka_unit_test(a_consumer_comes_or_goes_in_a_back_off),
 	};
 
