@@ -88,6 +88,7 @@ help:
 	@echo 'make check-lab-long  the scenes under a real systemd, full counts'
 	@echo 'make check-signals   random signal sequences, SEQUENCES (1000)'
 	@echo 'make check-model     random scripts beside a model, SCRIPTS (10000)'
+	@echo 'make check-flaps     peers and processes that end, FLAPS (100) times'
 	@echo 'make check-rounds    short lives of a loop, ROUNDS (10000) of each'
 	@echo 'make fuzz            run each fuzzer FUZZ_SECONDS (60)'
 	@echo 'make bench           every tests/bench script; one: make bench-NAME'
@@ -193,6 +194,11 @@ check-model: deps-test $(TESTED)
 check-signals: deps-test $(TESTED)
 	@B=$(B) SEQUENCES=$(or $(SEQUENCES),1000) SEED=$(or $(SEED),$$$$) \
 	    tests/scene/69-signals-at-random.py
+# Peers that go away, processes that are killed, lines without an end.
+check-flaps: deps-test $(TESTED)
+	@B=$(B) FLAPS=$(or $(FLAPS),100) CUTS=$(or $(FLAPS),100) \
+	    EARSHOT_KILLS=$(or $(FLAPS),100) ZEROS=1000000000 \
+	    tests/run all scene/30-command scene/64 scene/84 scene/85 scene/86
 # Start, stop, join, close of a loop, over and over.
 check-rounds: deps-test $(B)/tests/unit/test_rounds
 	@ROUNDS=$(or $(ROUNDS),10000) $(B)/tests/unit/test_rounds
@@ -277,7 +283,8 @@ clean:
 	    $(B)-asan $(B)-tsan $(B)-fuzz
 
 .PHONY: all help deps deps-lab found run test check check-lab-long \
-	check-model check-signals check-rounds check-valgrind check-helgrind check-asan check-tsan check-sanitized \
+	check-model check-signals check-flaps check-rounds check-valgrind \
+	check-helgrind check-asan check-tsan check-sanitized \
 	fuzz run-fuzzers bench lint format install install-files uninstall \
 	deb clean
 .SUFFIXES:

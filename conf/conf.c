@@ -124,7 +124,6 @@ sections_free(struct conf_private *conf)
 		memory_free(conf->sections[i].file);
 	}
 	memory_free(conf->sections);
-	memory_free(conf->file);
 }
 
 struct conf *
@@ -156,6 +155,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->state_directory);
 	memory_free(conf->control_path);
 	sections_free((struct conf_private *)conf);
+	list_clear(&((struct conf_private *)conf)->texts);
 	memory_free(conf);
 }
 
@@ -252,10 +252,7 @@ conf_read_text(struct conf *conf, const char *file, const char *text,
 	assert(conf);
 	assert(text || len == 0);
 
-	private->texts++;
-	if (!private->file)
-	private->file = string_new((struct text){ file, strlen(file) });
-	if (!private->file)
+	if (list_add(&private->texts, file, strlen(file)) < 0)
 		return -ENOMEM;
 	if (len > CONF_FILE_BYTES_MAX) {
 		reader_fault(&reader, "too long, expected at most %d bytes",
@@ -339,7 +336,8 @@ conf_finish(struct conf *conf, conf_fault_fn fault, void *arg)
 	struct conf_private *private = (struct conf_private *)conf;
 	struct reader reader = {
 		.conf = private,
-		.file = private->file ? private->file : "configuration",
+		.file = private->texts.count > 0 ? private->texts.items[0]
+						 : "configuration",
 		.fault = fault,
 		.arg = arg,
 	};

@@ -16,10 +16,6 @@
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
 #define CONF_FILE_BYTES_MAX (1024 * 1024)
 #define CONF_SECTIONS_MAX 1024
 #define CONF_ARGS_MAX 64
@@ -59,17 +55,17 @@ struct conf_option { /* option.KEY = value, for the handler itself */
 };
 
 struct conf_handler {
-	char *name;
+	char *name, *file; /* file, line: where its section begins */
 	int line;
 	char *plugin; /* one of the two; NULL, empty: the other */
 	struct conf_list exec; /* program and arguments, no shell */
 	struct conf_list paths; /* WebSocket endpoints of its own */
 	struct conf_list channels; /* patterns: raw connections to those */
-	struct conf_list consumes; /* patterns: each message of those */
+	struct conf_list consumes, filters; /* patterns: messages of those */
+	struct conf_list upstreams; /* names of sections [upstream] */
 	struct conf_option *options;
 	size_t option_count;
-	int64_t workers; /* processes of exec */
-	int64_t window; /* events in a process' pipe */
+	int64_t workers, window; /* processes of exec; events in a pipe */
 	int64_t callback_timeout_us;
 	int64_t queue_messages, queue_bytes; /* of one connection */
 	int64_t queue_bytes_total;
@@ -130,9 +126,8 @@ int conf_read_files(
     struct conf *conf, const char *path, conf_fault_fn fault, void *arg);
 
 /*
- * What only the whole can tell (a listener is missing, tls without
- * certificate, two listeners on one address, two feeds into one channel),
- * then adds the default channel.  The number of faults, or -ENOMEM.
+ * What only the whole can tell (two listeners on one address, …), then adds
+ * the default channel.  The number of faults, or -ENOMEM.
  */
 int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 
@@ -140,8 +135,13 @@ int conf_finish(struct conf *conf, conf_fault_fn fault, void *arg);
 const struct conf_channel *conf_channel_for(
     const struct conf *conf, const char *name, size_t len);
 
-/* The same handlers, in the same order. */
-bool conf_handlers_equal(const struct conf *a, const struct conf *b);
+/* But for where they stand. */
+bool conf_handler_equal(
+    const struct conf_handler *a, const struct conf_handler *b);
+
+/* "FILE:LINE: " of a key of a section without name; "": it was not given. */
+void conf_where(const struct conf *conf, const char *section, const char *key,
+    char *out, size_t out_size);
 
 /* Each limit, its value and what happens there, a line each, through put. */
 void conf_print_limits(const struct conf *conf,

@@ -42,7 +42,7 @@ enum section_kind {
 };
 
 struct given { /* where a key was given last */
-	int text;
+	size_t text; /* the n-th read, from 1 */
 	int line; /* 0: nowhere */
 };
 
@@ -61,8 +61,7 @@ struct conf_private {
 	atomic_int references;
 	struct section *sections;
 	size_t section_count;
-	char *file; /* the first one read */
-	int texts; /* how many were read */
+	struct conf_list texts; /* their names, in the order they were read */
 };
 
 struct reader { /* one reading of one text, or one conf_finish() */
@@ -115,7 +114,7 @@ void feed_check(struct reader *reader, const struct section *section);
 
 /* handlers.c */
 
-int handler_add(struct conf *conf, const char *name, int line);
+int handler_add(struct conf *conf, const struct section *section);
 void handlers_fini(struct conf *conf);
 void handler_check(struct reader *reader, const struct section *section);
 

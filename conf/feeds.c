@@ -109,6 +109,29 @@ conf_feed_at(const struct conf *conf, enum conf_feed_kind kind, size_t n)
 		   : NULL;
 }
 
+/* A process: its pipes and its pidfd.  A file: its folder is watched. */
+#define PROCESS_DESCRIPTORS 4
+#define FILE_DESCRIPTORS 2
+#define UPSTREAM_DESCRIPTORS 1
+
+int64_t
+conf_descriptors(const struct conf *conf)
+{
+	int64_t count = (int64_t)conf->command_count * PROCESS_DESCRIPTORS +
+			(int64_t)conf->file_count * FILE_DESCRIPTORS +
+			(int64_t)conf->upstream_count * UPSTREAM_DESCRIPTORS;
+
+	for (size_t i = 0; i < conf->socket_count; i++)
+		count += 1 + (conf->sockets[i].kind == CONF_SOCKET_STREAM
+				     ? conf->sockets[i].connections_max
+				     : 0);
+	for (size_t i = 0; i < conf->handler_count; i++)
+		if (conf->handlers[i].exec.count > 0)
+			count +=
+			    conf->handlers[i].workers * PROCESS_DESCRIPTORS;
+	return count;
+}
+
 struct conf_feed *
 feed_add(
     struct conf *conf, enum section_kind section, const char *name, int line)

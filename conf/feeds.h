@@ -103,6 +103,12 @@ enum conf_feed_kind {
 };
 bool conf_feed_equal(enum conf_feed_kind kind, const void *a, const void *b);
 
+/*
+ * How many descriptors the feeds, and the processes of handlers, may hold at
+ * once.
+ */
+int64_t conf_descriptors(const struct conf *conf);
+
 /* The n-th feed of a kind; NULL: there are less. */
 const struct conf_feed *conf_feed_at(
     const struct conf *conf, enum conf_feed_kind kind, size_t n);

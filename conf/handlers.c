@@ -107,6 +107,22 @@ static SETTER(add_pattern)
 	return list_add(list, value.at, value.len);
 }
 
+static SETTER(add_upstream)
+{
+	struct conf_list *list = field;
+
+	if (value.len == 0) { /* a later file takes back what was there */
+		list_clear(list);
+		return 0;
+	}
+	if (!channel_name_valid(value.at, value.len)) {
+		fault_expected(
+		    reader, key, value, "the NAME of an [upstream NAME]");
+		return 0;
+	}
+	return list_add(list, value.at, value.len);
+}
+
 /* Options */
 
 /* The option of that key, made if there is none.  NULL: no memory. */
@@ -153,6 +169,9 @@ const struct key handler_keys[] = {
 	    FIELD(channels), 0, 0, LIST },
 	{ SECTION_HANDLER, "consume", add_pattern,
 	    FIELD(consumes), 0, 0, LIST },
+	{ SECTION_HANDLER, "filter", add_pattern, FIELD(filters), 0, 0, LIST },
+	{ SECTION_HANDLER, "upstream", add_upstream,
+	    FIELD(upstreams), 0, 0, LIST },
 	{ SECTION_HANDLER, "option.KEY", set_option, 0, 0, 0, LIST | PREFIX },
 	{ SECTION_HANDLER, "workers", set_COUNT, FIELD(workers), 1, 1024, 0 },
 	{ SECTION_HANDLER, "window", set_COUNT, FIELD(window), 1, 1024, 0 },
@@ -184,7 +203,7 @@ const size_t handler_key_count = LENGTH(handler_keys);
 /* Life */
 
 int
-handler_add(struct conf *conf, const char *name, int line)
+handler_add(struct conf *conf, const struct section *section)
 {
 	struct conf_handler *handlers, *handler;
 
@@ -195,11 +214,14 @@ handler_add(struct conf *conf, const char *name, int line)
 	conf->handlers = handlers;
 	handler = &handlers[conf->handler_count];
 	*handler = handler_defaults;
-	handler->line = line;
-	handler->name = string_new((struct text){ name, strlen(name) });
-	if (!handler->name)
+	handler->line = section->line;
+	handler->name =
+	    string_new((struct text){ section->name, strlen(section->name) });
+	handler->file =
+	    string_new((struct text){ section->file, strlen(section->file) });
+	conf->handler_count++; /* what there is of it is freed with the rest */
+	if (!handler->name || !handler->file)
 		return -ENOMEM;
-	conf->handler_count++;
 	return 0;
 }
 
@@ -214,11 +236,14 @@ handler_fini(struct conf_handler *handler)
 	}
 	memory_free(handler->options);
 	memory_free(handler->name);
+	memory_free(handler->file);
 	memory_free(handler->plugin);
 	list_clear(&handler->exec);
 	list_clear(&handler->paths);
 	list_clear(&handler->channels);
 	list_clear(&handler->consumes);
+	list_clear(&handler->filters);
+	list_clear(&handler->upstreams);
 }
 
 void
@@ -262,16 +287,19 @@ options_equal(const struct conf_handler *a, const struct conf_handler *b)
 	return true;
 }
 
-static bool
-handler_equal(const struct conf_handler *a, const struct conf_handler *b)
+bool
+conf_handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 {
 	return string_equal(a->name, b->name) &&
 	       string_equal(a->plugin, b->plugin) &&
 	       list_equal(&a->exec, &b->exec) &&
 	       list_equal(&a->paths, &b->paths) &&
 	       list_equal(&a->channels, &b->channels) &&
-	       list_equal(&a->consumes, &b->consumes) && options_equal(a, b) &&
-	       a->workers == b->workers && a->window == b->window &&
+	       list_equal(&a->consumes, &b->consumes) &&
+	       list_equal(&a->filters, &b->filters) &&
+	       list_equal(&a->upstreams, &b->upstreams) &&
+	       options_equal(a, b) && a->workers == b->workers &&
+	       a->window == b->window &&
 	       a->callback_timeout_us == b->callback_timeout_us &&
 	       a->queue_messages == b->queue_messages &&
 	       a->queue_bytes == b->queue_bytes &&
@@ -282,17 +310,6 @@ handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 	       a->backoff_min_us == b->backoff_min_us &&
 	       a->backoff_max_us == b->backoff_max_us &&
 	       a->stop_timeout_us == b->stop_timeout_us;
-}
-
-bool
-conf_handlers_equal(const struct conf *a, const struct conf *b)
-{
-	if (a->handler_count != b->handler_count)
-		return false;
-	for (size_t i = 0; i < a->handler_count; i++)
-		if (!handler_equal(&a->handlers[i], &b->handlers[i]))
-			return false;
-	return true;
 }
 
 /* The whole */
@@ -332,6 +349,60 @@ check_paths(struct reader *reader, const struct section *section)
 	}
 }
 
+/* NULL: there is none of that name. */
+static const struct conf_upstream *
+find_upstream(const struct conf *conf, const char *name)
+{
+	for (size_t i = 0; i < conf->upstream_count; i++)
+		if (strcmp(conf->upstreams[i].feed.name, name) == 0)
+			return &conf->upstreams[i];
+	return NULL;
+}
+
+static bool
+upstream_is_taken(const struct conf *conf, size_t index, size_t item)
+{
+	const struct conf_list *mine = &conf->handlers[index].upstreams;
+	bool taken = list_has(mine, mine->items[item], item);
+
+	for (size_t i = 0; i < index && !taken; i++) {
+		const struct conf_list *other = &conf->handlers[i].upstreams;
+
+		taken = list_has(other, mine->items[item], other->count);
+	}
+	return taken;
+}
+
+static void
+check_upstreams(struct reader *reader, const struct section *section)
+{
+	const struct conf *conf = &reader->conf->public;
+	const struct conf_list *names =
+	    &conf->handlers[section->index].upstreams;
+
+	for (size_t i = 0; i < names->count; i++) {
+		const struct conf_upstream *upstream =
+		    find_upstream(conf, names->items[i]);
+
+		if (!upstream)
+			reader_fault(reader,
+			    "%s has upstream = %s, expected an [upstream %s]",
+			    quote_section(section).text, names->items[i],
+			    names->items[i]);
+		else if (upstream->mirror)
+			reader_fault(reader,
+			    "%s has upstream = %s, which has mirror = yes, "
+			    "expected consume = %s, the channel it fills",
+			    quote_section(section).text, names->items[i],
+			    upstream->feed.channel ?: "CHANNEL");
+		if (upstream_is_taken(conf, section->index, i))
+			reader_fault(reader,
+			    "%s has upstream = %s, which is taken, expected "
+			    "one handler for an upstream",
+			    quote_section(section).text, names->items[i]);
+	}
+}
+
 void
 handler_check(struct reader *reader, const struct section *section)
 {
@@ -344,11 +415,12 @@ handler_check(struct reader *reader, const struct section *section)
 		    quote_section(section).text,
 		    handler->plugin ? "both" : "neither");
 	if (handler->paths.count + handler->channels.count +
-		handler->consumes.count ==
+		handler->consumes.count + handler->filters.count +
+		handler->upstreams.count ==
 	    0)
 		reader_fault(reader,
-		    "%s is bound to nothing, expected path, channel or "
-		    "consume",
+		    "%s is bound to nothing, expected path, channel, consume, "
+		    "filter or upstream",
 		    quote_section(section).text);
 	if (handler->backoff_min_us > handler->backoff_max_us)
 		reader_fault(reader,
@@ -356,4 +428,5 @@ handler_check(struct reader *reader, const struct section *section)
 		    "that",
 		    quote_section(section).text);
 	check_paths(reader, section);
+	check_upstreams(reader, section);
 }

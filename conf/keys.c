@@ -545,6 +545,30 @@ key_set(struct reader *reader, const struct item *item)
 }
 
 void
+conf_where(const struct conf *conf, const char *section, const char *key,
+    char *out, size_t out_size)
+{
+	const struct conf_private *private = (const struct conf_private *)conf;
+	const struct text name = { key, strlen(key) };
+
+	out[0] = '\0';
+	for (size_t i = 0; i < private->section_count; i++) {
+		const struct section *found = &private->sections[i];
+		const struct given *given;
+		size_t index;
+
+		if (strcmp(section_types[found->kind].word, section) != 0 ||
+		    !find_key(found->kind, name, &index))
+			continue;
+		given = &found->keys[index];
+		if (given->line > 0)
+			(void)snprintf(out, out_size,
+			    "%s:%d: ", private->texts.items[given->text - 1],
+			    given->line); /* cut is fine */
+	}
+}
+
+void
 keys_tell_missing(struct reader *reader, const struct section *section)
 {
 	const struct key *key;

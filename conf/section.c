@@ -140,7 +140,7 @@ add_object(struct reader *reader, struct section *section)
 		return conf_add_channel(conf, section->name);
 	case SECTION_HANDLER:
 		section->index = conf->handler_count;
-		return handler_add(conf, section->name, section->line);
+		return handler_add(conf, section);
 	default:
 		if (!section_is_feed(section->kind))
 			return 0;
@@ -170,7 +170,7 @@ add_section(struct reader *reader, enum section_kind kind, struct text name)
 		.file = string_new(
 		    (struct text){ reader->file, strlen(reader->file) }),
 		.line = reader->line,
-		.opened = { conf->texts, reader->line },
+		.opened = { conf->texts.count, reader->line },
 	};
 	if (!section->name || !section->file ||
 	    add_object(reader, section) < 0) {
@@ -187,12 +187,13 @@ add_section(struct reader *reader, enum section_kind kind, struct text name)
 static void
 reopen_section(struct reader *reader, struct section *section)
 {
-	if (section->opened.text == reader->conf->texts)
+	if (section->opened.text == reader->conf->texts.count)
 		reader_fault(reader,
 		    "section %s a second time, expected once (it is in line "
 		    "%d)",
 		    quote_section(section).text, section->opened.line);
-	section->opened = (struct given){ reader->conf->texts, reader->line };
+	section->opened =
+	    (struct given){ reader->conf->texts.count, reader->line };
 	reader->section = section;
 }
 

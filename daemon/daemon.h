@@ -33,7 +33,6 @@ struct daemon {
 	struct net *net; /* the net loop's */
 	struct feeds *feeds; /* the net loop's */
 	struct handlers *handlers; /* the net loop's */
-	struct conf *handlers_conf; /* what they were made of */
 	struct net_fault fault;
 	struct listen_sockets passed; /* by systemd; unchanged, as conf is */
 
@@ -112,6 +111,12 @@ void control_reloaded(struct daemon *daemon, bool ok, const char *fault);
 
 /* Linked into the test build only, tests/lab/hooks.c; NULL in the product. */
 void test_hooks(struct daemon *daemon) __attribute__((weak));
+
+/*
+ * upstreams.c: what feeds tell handlers of upstreams, for feeds_start(); and
+ * the way back.
+ */
+const struct feed_hooks *upstreams_hooks(struct daemon *daemon) LOOP_THREAD;
 
 /* metrics.c: the feeds in /metrics, for net_add_metrics(). */
 int metrics_put_feeds(struct buffer *out, void *arg);

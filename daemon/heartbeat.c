@@ -114,7 +114,8 @@ put_serving(struct daemon *daemon, const struct answer *answer, char *out,
 		    workers.oldest / ES_S(1));
 	if (answer->stuck > 0)
 		(void)snprintf(stuck, sizeof(stuck),
-		    ", %" PRIu32 " callbacks stuck", answer->stuck);
+		    ", %" PRIu32 " callback%s stuck", answer->stuck,
+		    answer->stuck == 1 ? "" : "s");
 	(void)snprintf(out, out_size,
 	    "%" PRIu64 " consumer%s on %" PRIu64 " channel%s, %s/s out%s%s%s",
 	    answer->net.consumers, answer->net.consumers == 1 ? "" : "s",

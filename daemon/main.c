@@ -31,7 +31,7 @@
 #define EXIT_CONFIGURATION 1
 #define EXIT_START 2
 #define EXIT_FORCED 3
-#define FDS_RESERVE 256 /* feeds, files, pipes beside the connections */
+#define FDS_RESERVE 256 /* beside connections, feeds and processes */
 #define NET_SLOW_US ES_MS(20)
 #define WORK_JOBS_MAX 4096 /* plugins' own, beside one a connection */
 #define WORK_END_US ES_S(1) /* the drain has had its time before */
@@ -136,13 +136,16 @@ load(void)
 {
 	struct conf *conf = conf_new();
 	struct faults faults = { .count = 0 };
+	struct net_fault fault = { .configuration = true };
 	int files = -ENOMEM, whole = -ENOMEM;
 
 	if (conf != NULL)
 		files = conf_read_files(conf, arg_conf, on_fault, &faults);
 	if (files >= 0)
 		whole = conf_finish(conf, on_fault, &faults);
-	if (files == 0 && whole == 0)
+	if (files == 0 && whole == 0 && net_check(conf, &fault) < 0)
+		on_fault(fault.text, &faults);
+	if (files == 0 && whole == 0 && faults.count == 0)
 		return conf;
 	if (files < 0 || whole < 0)
 		on_fault("configuration: out of memory", &faults);
@@ -161,8 +164,8 @@ put_limit(const char *line, void *arg)
 static unsigned
 raise_descriptors(const struct conf *conf)
 {
-	const rlim_t wanted =
-	    (rlim_t)conf->limits.connections_max + FDS_RESERVE;
+	const rlim_t wanted = (rlim_t)conf->limits.connections_max +
+			      (rlim_t)conf_descriptors(conf) + FDS_RESERVE;
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
@@ -173,7 +176,8 @@ raise_descriptors(const struct conf *conf)
 		(void)setrlimit(RLIMIT_NOFILE, &limit); /* told below */
 	}
 	if (limit.rlim_cur < wanted)
-		log_warn("limits.connections_max = %" PRId64 " needs %" PRIu64
+		log_warn("limits.connections_max = %" PRId64
+			 ", feeds and handlers need %" PRIu64
 			 " descriptors, there are %" PRIu64 " (LimitNOFILE=)",
 		    conf->limits.connections_max, (uint64_t)wanted,
 		    (uint64_t)limit.rlim_cur);
@@ -278,7 +282,6 @@ open_handlers(struct daemon *daemon) LOOP_THREAD
 		    "handlers: out of memory");
 		return error;
 	}
-	daemon->handlers_conf = conf_ref(daemon->conf);
 	net_set_handlers(daemon->net, daemon->handlers);
 	net_add_metrics(daemon->net, handlers_put_metrics, daemon->handlers);
 	return 0;
@@ -324,6 +327,7 @@ listen_and_feed(void *arg, es_value *ret)
 		.sys = daemon->sys,
 		.glue = net_glue(daemon->net),
 		.notice = on_notice,
+		.hooks = upstreams_hooks(daemon),
 		.arg = daemon,
 	    },
 	    &daemon->feeds);
@@ -340,9 +344,9 @@ close_on_net(void *arg, es_value *ret)
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
 	feeds_free(daemon->feeds);
+	daemon->feeds = NULL; /* handlers still tell of their ends */
 	net_close(daemon->net);
 	handlers_free(daemon->handlers);
-	conf_free(daemon->handlers_conf);
 	return 0;
 }
 
@@ -421,6 +425,7 @@ stop_work(struct daemon *daemon)
 	if (daemon->net_thread != NULL)
 		(void)run_on_net(daemon, "disarm",
 		    disarm_on_net); /* closed: nothing runs there */
+	left += handlers_stop_filters(daemon->handlers, WORK_END_US);
 	left += es_executor_shutdown(daemon->work, ES_EXEC_CANCEL, WORK_END_US);
 	return left;
 }

@@ -21,8 +21,9 @@ static const struct feed_metric {
 	{                                                                      \
 		name, "counter", help, offsetof(struct feed_stats, field)      \
 	}
-	FEED(messages, "feed_messages_total", "messages a feed published"),
-	FEED(bytes, "feed_bytes_total", "payload bytes a feed published"),
+	FEED(messages, "feed_messages_total",
+	    "messages a feed published, or gave its handler"),
+	FEED(bytes, "feed_bytes_total", "payload bytes of those"),
 	FEED(restarts, "feed_restarts_total",
 	    "starts after the first, reconnects"),
 	FEED(lines_cut, "feed_lines_cut_total",

@@ -5,6 +5,7 @@
  * The happy path, S on executor sys, N on the net loop, M on the main loop:
  *   M  SIGHUP, or /control/reload: RELOADING=1, the task begins
  *   S  the files are read and checked whole, certificates too
+ *   N  handlers that are new are made; plugins are loaded, by workers
  *   N  applied in one call; what needs a restart is told
  *   M  READY=1; whoever asked is answered
  *
@@ -12,8 +13,9 @@
  * - a fault: each is told in the log and to who asked, nothing has changed;
  * - asked again meanwhile: once more afterwards, for all who asked;
  * - a drain begins: what was read is thrown away, the drain does not wait;
- * - the files cannot be read in READ_US, the net loop does not answer in
- *   APPLY_US: given up, told.  What the net loop does later is whole, too.
+ * - the files cannot be read in READ_US, plugins not be loaded in LOAD_US, the
+ *   net loop does not answer in APPLY_US: given up, told.  What the net loop
+ *   does later is whole, too.
  */
 
 #include "daemon/base/events.h"
@@ -31,6 +33,7 @@
 #include <string.h>
 
 #define READ_US ES_S(30)
+#define LOAD_US ES_S(30) /* a plugin's own code, on the user's workers */
 #define APPLY_US ES_S(10)
 #define CANCEL_US ES_S(3)
 #define LINES_MAX 100u /* of faults, and of what needs a restart */
@@ -118,13 +121,8 @@ read_whole(struct reload *reload)
 	if (reload->faults.count > 0)
 		return -EINVAL;
 	error = net_check(reload->conf, &fault);
-	if (error == -EINVAL) {
-		char text[sizeof(fault.text) + 256];
-
-		(void)snprintf(
-		    text, sizeof(text), "%.200s: %s", reload->path, fault.text);
-		on_fault(text, &reload->faults);
-	}
+	if (error == -EINVAL)
+		on_fault(fault.text, &reload->faults);
 	return error;
 }
 
@@ -160,9 +158,7 @@ apply_on_net(void *arg, es_value *ret)
 	net_apply(daemon->net, reload->conf, on_restart, &reload->restart);
 	if (feeds_apply(daemon->feeds, reload->conf) < 0)
 		on_restart("the feeds: out of memory", &reload->restart);
-	if (!conf_handlers_equal(daemon->handlers_conf, reload->conf))
-		on_restart(
-		    "[handler]: the handlers are others", &reload->restart);
+	handlers_apply(daemon->handlers);
 	*ret = ES_PTR(reload, reload_free);
 	return 0;
 }
@@ -203,6 +199,41 @@ get_back(es_future *f, es_usec timeout, struct reload **ret_reload)
 	return code;
 }
 
+static int
+prepare_handlers(struct daemon *daemon, struct reload *reload)
+{
+	char text[640];
+	int code;
+
+	if (daemon->drain.running)
+		return -ESHUTDOWN;
+	code = handlers_prepare(
+	    daemon->handlers, reload->conf, LOAD_US, text, sizeof(text));
+	if (code == 0 || *text == '\0')
+		return code;
+	on_fault(text, &reload->faults);
+	return -EINVAL;
+}
+
+static void
+on_abandon(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	handlers_abandon(daemon->handlers);
+}
+
+/* A drain began meanwhile. */
+static int
+abandon_handlers(struct daemon *daemon)
+{
+	if (es_call_soon(daemon->net_loop, "abandon handlers", on_abandon,
+		daemon, NULL, NULL) < 0)
+		log_debug("no memory for a call: they end with the rest");
+	return -ESHUTDOWN;
+}
+
 /* *reload is NULL afterwards where somebody else frees it. */
 static int
 read_and_apply(struct daemon *daemon, struct reload **reload)
@@ -220,8 +251,11 @@ read_and_apply(struct daemon *daemon, struct reload **reload)
 		return code;
 	if ((*reload)->error < 0)
 		return (*reload)->error;
-	if (daemon->drain.running)
-		return -ESHUTDOWN;
+	code = prepare_handlers(daemon, *reload);
+	if (code == 0 && daemon->drain.running)
+		code = abandon_handlers(daemon);
+	if (code < 0)
+		return code;
 	code = es_loop_invoke(
 	    daemon->net_loop, "reload", apply_on_net, *reload, reload_free, &f);
 	if (code < 0)

@@ -5,6 +5,7 @@
  */
 
 #include "proto/position.h"
+#include "proto/decimal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,22 +40,13 @@ position_put(
 	return len;
 }
 
+/* The one spelling of a number: 0, or without leading zeros. */
 static int
-decimal_get(const char *text, size_t len, int64_t *ret_value)
+number_get(const char *text, size_t len, int64_t *ret_value)
 {
-	int64_t value = 0;
-
-	if (len == 0 || (len > 1 && text[0] == '0'))
+	if (len > 1 && text[0] == '0')
 		return -EINVAL;
-	for (size_t i = 0; i < len; i++) {
-		if (text[i] < '0' || text[i] > '9')
-			return -EINVAL;
-		if (__builtin_mul_overflow(value, 10, &value) ||
-		    __builtin_add_overflow(value, text[i] - '0', &value))
-			return -EINVAL;
-	}
-	*ret_value = value;
-	return 0;
+	return decimal_get(text, len, ret_value) < 0 ? -EINVAL : 0;
 }
 
 static int
@@ -82,7 +74,7 @@ position_get(const char *text, size_t len, struct position *ret_position)
 			return -EINVAL;
 		epoch = epoch << 4 | (uint64_t)digit;
 	}
-	if (decimal_get(
+	if (number_get(
 		text + EPOCH_DIGITS + 1, len - EPOCH_DIGITS - 1, &offset) < 0)
 		return -EINVAL;
 	*ret_position = (struct position){ .epoch = epoch, .offset = offset };
@@ -101,7 +93,7 @@ from_get(const char *text, size_t len, struct from *ret_from)
 		from.kind = FROM_OLDEST;
 	} else if (text[0] == '-') {
 		from.kind = FROM_LAST;
-		error = decimal_get(text + 1, len - 1, &from.count);
+		error = number_get(text + 1, len - 1, &from.count);
 	} else {
 		from.kind = FROM_POSITION;
 		error = position_get(text, len, &from.position);

@@ -60,6 +60,8 @@
 	X(NOT_ALLOWED, "not_allowed", false)                                   \
 	X(NO_ROOM, "no_room", false)                                           \
 	X(NO_MEMORY, "no_memory", false)                                       \
+	X(REFUSED, "refused", false)                                           \
+	X(FILTER_FAILED, "filter_failed", false)                               \
 	X(CLOSING, "closing", false)
 
 enum v1_error {

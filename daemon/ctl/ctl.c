@@ -9,6 +9,7 @@
 #include "daemon/ctl/control.h"
 #include "daemon/loop/loop.h"
 #include "proto/channel.h"
+#include "proto/decimal.h"
 #include "proto/position.h"
 
 #include <errno.h>
@@ -62,6 +63,7 @@ enum option_key {
 	OPTION_JSON,
 	OPTION_RAW,
 	OPTION_STATE,
+	OPTION_SILENCE,
 	OPTION_WHOLE,
 	OPTION_BINARY,
 	OPTION_CA,
@@ -87,6 +89,7 @@ static const struct option options_long[] = {
 	{ "json", no_argument, NULL, OPTION_JSON },
 	{ "raw", no_argument, NULL, OPTION_RAW },
 	{ "state", required_argument, NULL, OPTION_STATE },
+	{ "silence", required_argument, NULL, OPTION_SILENCE },
 	{ "whole", no_argument, NULL, OPTION_WHOLE },
 	{ "binary", no_argument, NULL, OPTION_BINARY },
 	{ "ca", required_argument, NULL, OPTION_CA },
@@ -153,6 +156,8 @@ static const char help_sub[] =
     "                    offset, time, and data, text or base64\n"
     "      --state FILE  go on where the last run with this file was\n"
     "      --raw         the raw view of one channel, for other servers\n"
+    "      --silence SECONDS  connect again when nothing was heard for that\n"
+    "                    long, pings not answered (30)\n"
     "\n"
     "earshot --help tells the options of every command.\n";
 
@@ -201,6 +206,7 @@ commands_of(int key)
 	case OPTION_FROM:
 	case OPTION_RAW:
 	case OPTION_STATE:
+	case OPTION_SILENCE:
 		return COMMAND_SUB;
 	case OPTION_COUNT:
 		return COMMAND_SUB | COMMAND_TOP;
@@ -235,13 +241,9 @@ name_of(int key)
 static int
 take_number(int64_t min, int64_t *ret_number)
 {
-	char *end;
+	int64_t number;
 
-	errno = 0;
-	const long long number = strtoll(optarg, &end, 10);
-
-	if (optarg[0] < '0' || optarg[0] > '9' || *end != '\0' || errno != 0 ||
-	    number < min)
+	if (decimal_get(optarg, strlen(optarg), &number) < 0 || number < min)
 		return -EINVAL;
 	*ret_number = number;
 	return 0;
@@ -298,6 +300,12 @@ take_valued(struct command_line *line, int key)
 		if (take_number(1, &options->count) < 0)
 			return usage(
 			    "--count %s: expected a number from 1 on", optarg);
+		break;
+	case OPTION_SILENCE:
+		if (take_number(CTL_SILENCE_MIN, &options->silence) < 0 ||
+		    options->silence > CTL_SILENCE_MAX)
+			return usage("--silence %s: expected %d to %d seconds",
+			    optarg, CTL_SILENCE_MIN, CTL_SILENCE_MAX);
 		break;
 	case OPTION_RETRIES:
 		if (take_number(0, &options->retries) < 0)
@@ -466,7 +474,8 @@ main(int argc, char **argv)
 		.options = { .url_text = url != NULL && url[0] != '\0'
 					     ? url
 					     : CTL_URL_DEFAULT,
-		    .retries = -1 },
+		    .retries = -1,
+		    .silence = CTL_SILENCE_DEFAULT },
 		.commands = COMMAND_ANY,
 	};
 	static char name[] = "earshot";

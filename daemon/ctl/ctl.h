@@ -29,6 +29,9 @@
 
 /* Attempts in a row that may fail after the first, before any succeeded. */
 #define CTL_RETRIES_DEFAULT 5
+#define CTL_SILENCE_DEFAULT 30 /* seconds */
+#define CTL_SILENCE_MIN 3
+#define CTL_SILENCE_MAX 86400
 
 struct ctl_options {
 	const char *url_text;
@@ -42,6 +45,7 @@ struct ctl_options {
 	const char *from; /* sub; NULL: live */
 	int64_t count; /* sub, frames of top; 0: for ever */
 	bool json, raw; /* sub; json: what looks after a daemon as well */
+	int64_t silence; /* sub: seconds without a word; then it is lost */
 	const char *state_path; /* sub; NULL: nothing is kept */
 	const char *control_path; /* NULL: EARSHOT_CONTROL, or the usual one */
 	const char *kick_channel, *kick_reason; /* NULL: not given */

@@ -8,7 +8,9 @@
  * - no connection: the next address at once, then full jitter (retry.h);
  * - the server says no (4xx, a policy's close code): told, and no more;
  * - the server goes and says when to come back: not earlier, and without
- *   delays of ours if the connection has lasted a while.
+ *   delays of ours if the connection has lasted a while;
+ * - the server is gone and nobody says so: looked at three times in --silence
+ *   seconds; nothing heard since the last time: a ping, since that: it is lost.
  */
 
 #include "daemon/ctl/dial.h"
@@ -98,16 +100,111 @@ failed(struct dial *dial, const char *text, es_usec least)
 	again_in(dial, delay);
 }
 
+static void
+forget(es_call **call) LOOP_THREAD
+{
+	if (*call == NULL)
+		return;
+	(void)es_call_cancel(*call); /* it may be the one running */
+	es_call_unref(*call);
+	*call = NULL;
+}
+
 /* The client has ended; true: so has everything. */
 static bool
 drop_client(struct dial *dial)
 {
 	es_loop_assert(dial->session->loop);
+	forget(&dial->watch);
 	client_free(dial->client);
 	dial->client = NULL;
 	if (dial->closing)
 		dial->ops->over(dial->arg);
 	return dial->closing;
+}
+
+/* Codes after which it would only end the same way. */
+static bool
+is_final(uint16_t code)
+{
+	switch (code) {
+	case 1003:
+	case 1007: /* these are ours: the server's text is not UTF-8, … */
+	case 1008:
+	case 1009: /* … its message is longer than we take */
+	case 1010:
+	case 4001:
+	case 4401:
+	case 4403:
+		return true;
+	default:
+		return false;
+	}
+}
+
+/* A connection has ended in a way that another one may not. */
+static void
+lost(struct dial *dial, uint16_t code, const char *reason, size_t len,
+    const char *text)
+{
+	const es_usec open_us =
+	    es_loop_time(dial->session->loop) - dial->opened_at;
+
+	es_loop_assert(dial->session->loop);
+	retry_opened(&dial->retry, open_us);
+	dial->ops->lost(code, reason, len, dial->arg);
+	if (drop_client(dial))
+		return;
+	if (is_final(code)) {
+		give_up(dial, text, NULL);
+	} else if (dial->hint >= 0 && open_us >= RETRY_STABLE_US) {
+		dial_tell(dial, "%s: %s; again in %" PRId64 " ms", url_of(dial),
+		    text, dial->hint / 1000);
+		again_in(dial, dial->hint);
+	} else {
+		failed(dial, text, dial->hint);
+	}
+}
+
+static int watch(struct dial *dial);
+
+static void
+on_watch(void *arg)
+{
+	struct dial *dial = arg;
+	char text[CTL_TEXT_MAX];
+	uint64_t heard;
+
+	es_loop_assert(dial->session->loop);
+	heard = client_heard(dial->client);
+	if (heard != dial->heard || dial->paused || dial->closing) {
+		dial->pinged = false;
+	} else if (!dial->pinged) {
+		dial->pinged = true;
+		client_ping(dial->client);
+	} else {
+		(void)snprintf(text, sizeof(text),
+		    "nothing heard for %" PRId64 " s",
+		    dial->session->options->silence);
+		lost(dial, 1006, "", 0, text);
+		return;
+	}
+	dial->heard = heard;
+	if (watch(dial) < 0)
+		give_up(dial, strerror(ENOMEM), NULL);
+}
+
+static int
+watch(struct dial *dial)
+{
+	const es_usec silence = ES_S(dial->session->options->silence);
+
+	es_loop_assert(dial->session->loop);
+	if (dial->watch != NULL)
+		es_call_unref(dial->watch);
+	dial->watch = NULL;
+	return es_call_later(dial->session->loop, silence / 3, "dial.watch",
+	    on_watch, dial, NULL, &dial->watch);
 }
 
 static void
@@ -117,6 +214,8 @@ on_open(struct client *client, void *arg)
 
 	es_loop_assert(dial->session->loop);
 	dial->opened_at = es_loop_time(dial->session->loop);
+	dial->heard = client_heard(client);
+	dial->pinged = false;
 	dial->hint = -1;
 	retry_opened(&dial->retry, 0);
 	if (dial->closing) {
@@ -125,6 +224,10 @@ on_open(struct client *client, void *arg)
 	}
 	if (dial->paused)
 		client_pause(client);
+	if (watch(dial) < 0) {
+		give_up(dial, strerror(ENOMEM), NULL);
+		return;
+	}
 	dial->ops->opened(client, dial->arg);
 }
 
@@ -147,32 +250,11 @@ on_room(struct client *client, void *arg)
 		dial->ops->room(client, dial->arg);
 }
 
-/* Codes after which it would only end the same way. */
-static bool
-is_final(uint16_t code)
-{
-	switch (code) {
-	case 1003:
-	case 1007: /* these are ours: the server's text is not UTF-8, … */
-	case 1008:
-	case 1009: /* … its message is longer than we take */
-	case 1010:
-	case 4001:
-	case 4401:
-	case 4403:
-		return true;
-	default:
-		return false;
-	}
-}
-
 static void
 on_close(struct client *client, uint16_t code, const char *reason, size_t len,
     void *arg)
 {
 	struct dial *dial = arg;
-	const es_usec open_us =
-	    es_loop_time(dial->session->loop) - dial->opened_at;
 	char words[CLIENT_REASON_MAX + 1], text[CTL_TEXT_MAX];
 
 	(void)client;
@@ -182,19 +264,7 @@ on_close(struct client *client, uint16_t code, const char *reason, size_t len,
 		dial->hint = retry_hint_us(reason, len);
 	(void)snprintf(text, sizeof(text), "closed with %u%s%s", code,
 	    words[0] != '\0' ? ": " : "", words);
-	retry_opened(&dial->retry, open_us);
-	dial->ops->lost(code, reason, len, dial->arg);
-	if (drop_client(dial))
-		return;
-	if (is_final(code)) {
-		give_up(dial, text, NULL);
-	} else if (dial->hint >= 0 && open_us >= RETRY_STABLE_US) {
-		dial_tell(dial, "%s: %s; again in %" PRId64 " ms", url_of(dial),
-		    text, dial->hint / 1000);
-		again_in(dial, dial->hint);
-	} else {
-		failed(dial, text, dial->hint);
-	}
+	lost(dial, code, reason, len, text);
 }
 
 /* No answer of a server that knows what was asked for. */
@@ -287,22 +357,12 @@ dial_start(struct dial *dial)
 	connect_next(dial);
 }
 
-static void
-forget_again(struct dial *dial)
-{
-	if (dial->again == NULL)
-		return;
-	(void)es_call_cancel(dial->again);
-	es_call_unref(dial->again);
-	dial->again = NULL;
-}
-
 void
 dial_close(struct dial *dial, uint16_t code, const char *reason)
 {
 	es_loop_assert(dial->session->loop);
 	dial->closing = true;
-	forget_again(dial);
+	forget(&dial->again);
 	if (dial->client != NULL)
 		client_close(dial->client, code, reason);
 }
@@ -313,7 +373,8 @@ dial_fini(struct dial *dial)
 	if (dial->session == NULL) /* it never began */
 		return;
 	es_loop_assert(dial->session->loop);
-	forget_again(dial);
+	forget(&dial->again);
+	forget(&dial->watch);
 	client_free(dial->client);
 	dial->client = NULL;
 }

@@ -38,6 +38,9 @@ struct dial {
 	struct addresses addresses;
 	struct retry retry;
 	es_call *again;
+	es_call *watch; /* while there is a connection that is open */
+	uint64_t heard; /* as the last watch saw it */
+	bool pinged; /* and nothing came since */
 	es_usec opened_at;
 	es_usec hint; /* when to come back, said by the server; -1: not */
 	bool paused, closing;

@@ -14,6 +14,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/ctl/sub.h"
 #include "proto/base64.h"
+#include "proto/decimal.h"
 #include "proto/json.h"
 
 #include <assert.h>
@@ -172,8 +173,8 @@ skip_gap(struct sub *sub, const char *reason, size_t len)
 	    position_get(text, (size_t)(dash - text), &from) < 0)
 		return;
 	to.epoch = from.epoch;
-	to.offset = strtoll(dash + 1, &dash, 10);
-	if (*dash != '\0' || to.offset < from.offset)
+	if (decimal_get(dash + 1, strlen(dash + 1), &to.offset) < 0 ||
+	    to.offset < from.offset)
 		return;
 	ctl_say("%s: messages %" PRId64 " to %" PRId64 " are gone",
 	    place->channel, from.offset, to.offset);

@@ -10,6 +10,7 @@
 
 #include "daemon/feed/bind.h"
 #include "daemon/base/memory.h"
+#include "proto/decimal.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -58,14 +59,11 @@ bind_request_free(void *request)
 	memory_free(request);
 }
 
+/* Of a user or group; the last of them is nobody's. */
 static bool
-is_number(const char *text, unsigned long *ret)
+is_number(const char *text, int64_t *ret)
 {
-	char *end;
-
-	errno = 0;
-	*ret = strtoul(text, &end, 10);
-	return text[0] >= '0' && text[0] <= '9' && *end == '\0' && errno == 0;
+	return decimal_get(text, strlen(text), ret) == 0 && *ret < UINT32_MAX;
 }
 
 static int
@@ -73,7 +71,7 @@ find_user(const char *name, uid_t *ret)
 {
 	char data[BIND_LOOKUP_BYTES];
 	struct passwd user, *found = NULL;
-	unsigned long number;
+	int64_t number;
 
 	if (is_number(name, &number)) {
 		*ret = (uid_t)number;
@@ -90,7 +88,7 @@ find_group(const char *name, gid_t *ret)
 {
 	char data[BIND_LOOKUP_BYTES];
 	struct group group, *found = NULL;
-	unsigned long number;
+	int64_t number;
 
 	if (is_number(name, &number)) {
 		*ret = (gid_t)number;

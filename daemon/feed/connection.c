@@ -8,6 +8,8 @@
  *   text that is none, has closed the connection (1009, 1007) before.
  * - The sink asks for patience, or a handler does: the socket is not read, and
  *   the peer's TCP window closes.
+ * - However a connection ends, its handler hears of that once
+ *   (hooks_over()).
  * - A mirror that says what no earshot.v1 server says: closed with 1002.
  */
 
@@ -24,21 +26,6 @@
 #define ORIGIN_BYTES_MAX 320
 #define MIRROR_BYTES_PER_BYTE 6 /* of text, at most: \u0000 */
 #define MIRROR_OVERHEAD_BYTES 1024
-
-static const struct feed_hooks *
-hooks_of(const struct upstream *upstream)
-{
-	static const struct feed_hooks none;
-	const struct feed_hooks *hooks = upstream->feed.host->options.hooks;
-
-	return hooks ? hooks : &none;
-}
-
-static void *
-hooks_arg(const struct upstream *upstream)
-{
-	return upstream->feed.host->options.arg;
-}
 
 static const char *
 name_of(const struct upstream *upstream)
@@ -64,13 +51,21 @@ notice(const struct upstream *upstream, const char *state)
 }
 
 /* We end it: say why, for the log and the metrics; the first counts. */
-static void
-fall(struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD
+void
+connection_fall(struct upstream *upstream, uint16_t code, const char *why)
 {
 	if (!upstream->fallen)
 		feed_set_error(&upstream->feed, "%s", why);
 	upstream->fallen = true;
+	hooks_error(upstream, -ECONNABORTED);
 	client_close(upstream->client, code, why);
+}
+
+void
+connection_keep(struct upstream *upstream)
+{
+	if (upstream->mirror.known)
+		kept_moved(&upstream->kept, &upstream->mirror.position);
 }
 
 static void
@@ -84,6 +79,7 @@ send_first(struct upstream *upstream) LOOP_THREAD
 	for (i = 0; i < sends->count && r == 0; i++)
 		r = client_send(upstream->client, CLIENT_TEXT, sends->items[i],
 		    strlen(sends->items[i]));
+	upstream->own_messages = i;
 	if (upstream->conf->mirror) {
 		buffer_init(&text);
 		r = mirror_subscribe(
@@ -94,7 +90,7 @@ send_first(struct upstream *upstream) LOOP_THREAD
 		buffer_fini(&text);
 	}
 	if (r < 0)
-		fall(upstream, 1011,
+		connection_fall(upstream, 1011,
 		    r == -EILSEQ ? "a first message is not UTF-8"
 				 : "no room for the first messages");
 }
@@ -117,9 +113,7 @@ on_open(struct client *client, void *arg)
 	log_info("upstream is open url=%s feed=%s channel=%s", upstream->url,
 	    feed->conf->name, feed->conf->channel);
 	send_first(upstream);
-	if (hooks_of(upstream)->on_open)
-		hooks_of(upstream)->on_open(
-		    name_of(upstream), hooks_arg(upstream));
+	hooks_open(upstream);
 	if (again)
 		notice(upstream, "reconnected");
 	connection_set_reading(upstream);
@@ -152,7 +146,8 @@ publish_mirrored(
 	};
 
 	if (message->len > upstream->feed.sink.message_bytes_max)
-		fall(upstream, 1009, "a mirrored message is too long");
+		connection_fall(
+		    upstream, 1009, "a mirrored message is too long");
 	else
 		sink_publish(&upstream->feed.sink, kinds[message->kind],
 		    message->payload, message->len);
@@ -175,7 +170,7 @@ take_mirrored(
 		return;
 	}
 	if (error < 0) {
-		fall(upstream, error == -ENOMEM ? 1011 : 1002,
+		connection_fall(upstream, error == -ENOMEM ? 1011 : 1002,
 		    error == -ENOMEM ? "out of memory"
 				     : "the other side speaks no earshot.v1");
 		return;
@@ -197,7 +192,6 @@ on_message(struct client *client, enum client_kind kind, const void *data,
     size_t len, void *arg)
 {
 	struct upstream *upstream = arg;
-	const struct feed_hooks *hooks = hooks_of(upstream);
 	const bool binary = kind == CLIENT_BINARY;
 
 	assert(client == upstream->client);
@@ -205,15 +199,17 @@ on_message(struct client *client, enum client_kind kind, const void *data,
 	upstream->heard_us = upstream->message_us = clock_now_us();
 	if (upstream->conf->mirror)
 		take_mirrored(upstream, data, len);
-	else if (!hooks->on_message ||
-		 !hooks->on_message(
-		     name_of(upstream), binary, data, len, hooks_arg(upstream)))
+	else if (upstream->session)
+		hooks_message(upstream, binary, data, len);
+	else
 		sink_publish(&upstream->feed.sink,
 		    binary ? SINK_BINARY : SINK_TEXT, data, len);
 	if (!upstream->sink_waits && sink_wait(&upstream->feed.sink)) {
 		upstream->sink_waits = true;
 		connection_set_reading(upstream);
 	}
+	if (!upstream->sink_waits)
+		connection_keep(upstream);
 }
 
 static void
@@ -223,6 +219,20 @@ on_pong(struct client *client, void *arg)
 
 	assert(client == upstream->client);
 	upstream->heard_us = clock_now_us();
+}
+
+/* Ours come first: they were queued before the handler knew of it. */
+static void
+on_sent(struct client *client, size_t len, void *arg)
+{
+	struct upstream *upstream = arg;
+
+	es_loop_assert(upstream->feed.host->options.net);
+	assert(client == upstream->client);
+	if (upstream->own_messages > 0)
+		upstream->own_messages--;
+	else if (upstream->session)
+		hooks_sent(upstream, len);
 }
 
 static void
@@ -240,9 +250,7 @@ on_close(struct client *client, uint16_t code, const char *reason,
 	else
 		feed_set_error(&upstream->feed, "was closed with %u%s%.*s",
 		    code, reason_len > 0 ? ": " : "", (int)reason_len, reason);
-	if (hooks_of(upstream)->on_close)
-		hooks_of(upstream)->on_close(name_of(upstream), code, reason,
-		    reason_len, hooks_arg(upstream));
+	hooks_over(upstream, code, reason, reason_len);
 	upstream->ended = true;
 	upstream_tell(upstream);
 }
@@ -256,9 +264,6 @@ on_error(struct client *client, const struct client_error *error, void *arg)
 	es_loop_assert(upstream->feed.host->options.net);
 	feed_set_error(&upstream->feed, "cannot connect to %s: %s",
 	    upstream->url, error->text);
-	if (hooks_of(upstream)->on_error)
-		hooks_of(upstream)->on_error(
-		    name_of(upstream), error->text, hooks_arg(upstream));
 	upstream->ended = upstream->refused = true;
 	upstream_tell(upstream);
 }
@@ -267,6 +272,7 @@ static const struct client_ops client_ops = {
 	.on_open = on_open,
 	.on_message = on_message,
 	.on_pong = on_pong,
+	.on_sent = on_sent,
 	.on_close = on_close,
 	.on_error = on_error,
 };
@@ -322,7 +328,8 @@ connection_open(void *arg, es_value *ret)
 		    conf->mirror ? V1_SUBPROTOCOL : conf->subprotocol,
 		.headers = headers,
 		.message_bytes_max = message_bytes_max(upstream),
-		.queue_bytes_max = UPSTREAM_QUEUE_BYTES,
+		/* The first messages, and what a handler is let (hooks.h). */
+		.queue_bytes_max = SIZE_MAX / 2,
 		.connect_timeout = conf->connect_timeout_us,
 		.close_timeout = UPSTREAM_CLOSE_US,
 	};
@@ -355,7 +362,8 @@ connection_open(void *arg, es_value *ret)
 void
 connection_set_reading(struct upstream *upstream)
 {
-	const bool pause = upstream->sink_waits || upstream->asked_to_rest;
+	const bool pause = upstream->sink_waits || upstream->asked_to_rest ||
+			   upstream->leaving;
 
 	if (!upstream->client || upstream->ended)
 		return;
@@ -385,6 +393,20 @@ connection_ping(void *arg, es_value *ret)
 }
 
 int
+connection_rest(void *arg, es_value *ret)
+{
+	struct upstream *upstream = arg;
+
+	(void)ret;
+	if (upstream->orphan)
+		return -ECANCELED;
+	es_loop_assert(upstream->feed.host->options.net);
+	upstream->leaving = true;
+	connection_set_reading(upstream);
+	return 0;
+}
+
+int
 connection_close(void *arg, es_value *ret)
 {
 	struct upstream *upstream = arg;
@@ -409,6 +431,9 @@ connection_drop(void *arg, es_value *ret)
 	es_loop_assert(upstream->feed.host->options.net);
 	client_free(upstream->client);
 	upstream->client = NULL;
+	if (upstream->fallen) /* no answer in time, and the like */
+		hooks_error(upstream, -ETIMEDOUT);
+	hooks_over(upstream, 1006, "", 0);
 	return 0;
 }
 
@@ -417,6 +442,7 @@ connection_free(struct upstream *upstream)
 {
 	client_free(upstream->client);
 	upstream->client = NULL;
+	hooks_over(upstream, 1006, "", 0);
 	outbound_close(upstream->outbound);
 	upstream->outbound = NULL;
 }

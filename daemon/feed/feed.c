@@ -11,6 +11,8 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static const char *const feed_states[] = {
 	[FEED_STARTING] = "starting",
@@ -97,6 +99,24 @@ feed_set_ended(struct feed *feed, enum feed_state state)
 	log_info("%s has %s feed=%s channel=%s", feed->type->kind,
 	    feed_states[state], feed->conf->name, feed->conf->channel);
 	feed->host->stopped(feed, feed->host->arg);
+}
+
+bool
+feed_store_name(const struct feed *feed, const char *suffix, char out[PATH_MAX])
+{
+	const char *folder = feed->owner->state_directory;
+	const char *name = feed->conf->name;
+	int len;
+
+	if (!folder)
+		folder = getenv("STATE_DIRECTORY");
+	if (!folder || folder[0] != '/')
+		return false;
+	/* systemd gives several with colons between them. */
+	len =
+	    snprintf(out, PATH_MAX, "%.*s/%s%s%s.%s", (int)strcspn(folder, ":"),
+		folder, feed->type->kind, name[0] ? "-" : "", name, suffix);
+	return len < PATH_MAX;
 }
 
 void

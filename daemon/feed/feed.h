@@ -25,21 +25,8 @@
 #include <stdint.h>
 
 struct feeds;
+struct feed_hooks; /* hooks.h */
 struct glue;
-
-/*
- * What a handler bound to an upstream hears, from calls on the loop; each may
- * be NULL.  None may block, nor stop or free feeds.
- */
-struct feed_hooks {
-	void (*on_open)(const char *upstream, void *arg);
-	/* true: the handler sees to it; false: published as without one. */
-	bool (*on_message)(const char *upstream, bool binary, const void *data,
-	    size_t len, void *arg);
-	void (*on_error)(const char *upstream, const char *text, void *arg);
-	void (*on_close)(const char *upstream, uint16_t code,
-	    const char *reason, size_t len, void *arg);
-};
 
 struct feeds_options {
 	struct hub *hub;
@@ -62,12 +49,13 @@ struct feed_stats {
 	/* kind: "command", "file", "socket", "upstream" */
 	const char *name, *kind, *channel;
 	/*
-	 * "starting", "running", "waiting" (for a consumer, for the file),
+	 * "starting", "running", "waiting" (for a consumer, for the file, for
+	 * what its handler still does),
 	 * "backoff", "stopping", "stopped", "finished"
 	 */
 	const char *state;
 	int64_t since_us; /* it has been in this state */
-	uint64_t messages, bytes; /* published */
+	uint64_t messages, bytes; /* published, or given to a handler */
 	uint64_t restarts; /* starts after the first; reconnects */
 	uint64_t lines_cut; /* too long: their beginning was published */
 	uint64_t bytes_cut; /* of those, what was dropped */
@@ -95,17 +83,6 @@ int feeds_start(struct conf *conf, const struct feeds_options *options,
  * -ENOMEM: nothing has changed.
  */
 int feeds_apply(struct feeds *feeds, struct conf *conf) LOOP_THREAD;
-
-/*
- * For handlers: a message to the peer of an upstream, and whether its reading
- * rests until it is told otherwise.  -ENOENT: no such upstream.  -ENOTCONN;
- * -EAGAIN, -EMSGSIZE: too much waits to be sent; -EILSEQ: text that is not
- * UTF-8; -ENOMEM.
- */
-int feeds_send(struct feeds *feeds, const char *upstream, bool binary,
-    const void *data, size_t len) LOOP_THREAD;
-int feeds_pause(
-    struct feeds *feeds, const char *upstream, bool pause) LOOP_THREAD;
 
 /*
  * SIGTERM to each process group, SIGKILL to what is left after the feed's

@@ -15,6 +15,8 @@
 #include "daemon/feed/feed.h"
 #include "daemon/feed/sink.h"
 
+#include <limits.h>
+
 #define FEED_ERROR_BYTES_MAX 160
 
 struct feed;
@@ -71,10 +73,8 @@ struct feed {
 extern const struct feed_type command_type, file_type, socket_type,
     upstream_type;
 
-/* upstream.c: as feeds_send() and feeds_pause(). */
-int upstream_send(
-    struct feed *feed, bool binary, const void *data, size_t len) LOOP_THREAD;
-void upstream_pause(struct feed *feed, bool pause) LOOP_THREAD;
+/* upstream.c: as feeds_go_on(). */
+void upstream_go_on(struct feed *feed) LOOP_THREAD;
 
 /* The feed is zeroed memory; a reference on owner is taken. */
 void feed_init(struct feed *feed, const struct feed_type *type,
@@ -93,6 +93,13 @@ int64_t feed_back_off(struct feed *feed) LOOP_THREAD;
 
 /* It is over: state is FEED_STOPPED or FEED_FINISHED. */
 void feed_set_ended(struct feed *feed, enum feed_state state) LOOP_THREAD;
+
+/*
+ * Where it keeps something over restarts.  false: there is no state
+ * directory, or the name is too long.
+ */
+bool feed_store_name(
+    const struct feed *feed, const char *suffix, char out[PATH_MAX]);
 
 /* The part of the stats that all have. */
 void feed_get_stats(const struct feed *feed, struct feed_stats *ret);

@@ -14,6 +14,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/feed/feed_internal.h"
+#include "daemon/feed/hooks.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -317,39 +318,17 @@ feeds_start(struct conf *conf, const struct feeds_options *options,
 	return 0;
 }
 
-/* NULL: there is none. */
-static struct feed *
-feeds_upstream(struct feeds *feeds, const char *name)
+void
+feeds_go_on(struct feeds *feeds, const char *upstream)
 {
 	LIST_EACH_SAFE(node, next, &feeds->feeds)
 	{
 		struct feed *feed = feed_of(node);
 
-		if (feed->type == &upstream_type && !feed->retiring &&
-		    strcmp(feed->conf->name, name) == 0)
-			return feed;
+		if (feed->type == &upstream_type &&
+		    strcmp(feed->conf->name, upstream) == 0)
+			upstream_go_on(feed);
 	}
-	return NULL;
-}
-
-int
-feeds_send(struct feeds *feeds, const char *upstream, bool binary,
-    const void *data, size_t len)
-{
-	struct feed *feed = feeds_upstream(feeds, upstream);
-
-	return feed ? upstream_send(feed, binary, data, len) : -ENOENT;
-}
-
-int
-feeds_pause(struct feeds *feeds, const char *upstream, bool pause)
-{
-	struct feed *feed = feeds_upstream(feeds, upstream);
-
-	if (!feed)
-		return -ENOENT;
-	upstream_pause(feed, pause);
-	return 0;
 }
 
 void

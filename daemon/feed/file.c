@@ -29,7 +29,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
 #include <unistd.h>
@@ -363,24 +362,6 @@ file_on_change(int fd, unsigned what, void *arg)
 		file_look(file);
 }
 
-/* false: it is not to be kept, or too long a name. */
-static bool
-file_store_name(const struct file *file, char out[PATH_MAX])
-{
-	const char *folder = file->feed.owner->state_directory;
-	const char *name = file->feed.conf->name;
-	int len;
-
-	if (!folder)
-		folder = getenv("STATE_DIRECTORY");
-	if (!folder || folder[0] != '/')
-		return false;
-	/* systemd gives several with colons between them. */
-	len = snprintf(out, PATH_MAX, "%.*s/file%s%s.place",
-	    (int)strcspn(folder, ":"), folder, name[0] ? "-" : "", name);
-	return len < PATH_MAX;
-}
-
 static int
 file_open(struct file *file) LOOP_THREAD
 {
@@ -388,7 +369,7 @@ file_open(struct file *file) LOOP_THREAD
 	char store[PATH_MAX];
 	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC), r;
 
-	file->stored = file_store_name(file, store);
+	file->stored = feed_store_name(&file->feed, "place", store);
 	r = follow_new(file->conf->path, file->stored ? store : NULL, fd,
 	    at_end, &file->follow);
 	if (r < 0) {

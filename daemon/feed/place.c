@@ -91,32 +91,45 @@ int
 place_load(struct place *ret_place, const char *store, const char *path)
 {
 	char text[PLACE_TEXT_MAX];
+	const ssize_t n = place_read(store, text, sizeof(text) - 1);
+
+	if (n < 0)
+		return (int)n;
+	text[n] = '\0';
+	return place_get(ret_place, text, path);
+}
+
+ssize_t
+place_read(const char *store, char *text, size_t size)
+{
 	int fd = open(store, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
 		return -errno;
-	n = read(fd, text, sizeof(text) - 1);
+	n = read(fd, text, size);
 	(void)close(fd); /* was only read */
-	if (n < 0)
-		return -EIO;
-	text[n] = '\0';
-	return place_get(ret_place, text, path);
+	return n < 0 ? -EIO : n;
 }
 
-static int
-place_write(const char *name, const char *text, size_t len)
+int
+place_write(const char *store, const char *text, size_t len)
 {
-	int fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	char name[PATH_MAX];
 	ssize_t n;
-	int error = 0;
+	int fd, error = 0;
 
+	if (snprintf(name, sizeof(name), "%s.new", store) >= (int)sizeof(name))
+		return -ENAMETOOLONG;
+	fd = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
 	n = write(fd, text, len);
 	if (n != (ssize_t)len)
 		error = n < 0 ? -errno : -ENOSPC;
 	if (close(fd) < 0 && error == 0)
+		error = -errno;
+	if (error == 0 && rename(name, store) < 0)
 		error = -errno;
 	return error;
 }
@@ -125,7 +138,6 @@ int
 place_save(const struct place *place, const char *store, const char *path)
 {
 	char text[PLACE_TEXT_MAX], mark[2 * PLACE_MARK_BYTES + 1] = "-";
-	char name[PATH_MAX];
 	size_t i;
 	int len;
 
@@ -134,11 +146,7 @@ place_save(const struct place *place, const char *store, const char *path)
 	len = snprintf(text, sizeof(text),
 	    "earshot-place 1 %" PRIu64 " %" PRIu64 " %" PRId64 " %s %s\n",
 	    place->device, place->inode, place->offset, mark, path);
-	if (len >= (int)sizeof(text) ||
-	    snprintf(name, sizeof(name), "%s.new", store) >= (int)sizeof(name))
+	if (len >= (int)sizeof(text))
 		return -ENAMETOOLONG;
-	len = place_write(name, text, (size_t)len);
-	if (len == 0 && rename(name, store) < 0)
-		len = -errno;
-	return len;
+	return place_write(store, text, (size_t)len);
 }

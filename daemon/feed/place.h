@@ -17,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
+#include <sys/types.h>
 
 #define PLACE_MARK_BYTES 32
 
@@ -40,6 +41,9 @@ bool place_fits(
  */
 int place_load(
     struct place *ret_place, const char *store, const char *path) MAY_BLOCK;
+/* Of what is kept in such a file: the text, and another one in its place. */
+ssize_t place_read(const char *store, char *text, size_t size) MAY_BLOCK;
+int place_write(const char *store, const char *text, size_t len) MAY_BLOCK;
 int place_save(
     const struct place *place, const char *store, const char *path) MAY_BLOCK;
 

@@ -33,6 +33,9 @@ struct held {
 };
 
 static void sink_on_timer(void *arg);
+static int64_t sink_empty(struct sink *sink, bool hurry);
+static bool sink_arm(struct sink *sink, int64_t delay_us);
+static const struct hub_publisher_ops publisher_ops;
 
 void
 sink_init(struct sink *sink, const char *kind, const struct conf_feed *conf,
@@ -51,6 +54,7 @@ sink_init(struct sink *sink, const char *kind, const struct conf_feed *conf,
 		.message_bytes_max = (size_t)max,
 	};
 	rate_init(&sink->rate, conf->max_rate);
+	hub_publisher_init(&sink->publisher, &publisher_ops, NULL);
 	list_init(&sink->held);
 	buffer_init(&sink->replaced);
 	limiter_init(&sink->refused_limiter, 2, SINK_SAY_AGAIN_US);
@@ -79,6 +83,7 @@ sink_fini(struct sink *sink)
 	struct list *node;
 
 	sink_disarm(sink);
+	hub_publisher_end(sink->hub, &sink->publisher);
 	while ((node = list_first(&sink->held))) {
 		sink->refused++;
 		sink_drop_held(LIST_ENTRY(node, struct held, node));
@@ -96,6 +101,10 @@ sink_refusal(const struct sink *sink)
 		return "channels_max is reached";
 	case ENOBUFS:
 		return "tapes_bytes_max is reached";
+	case EACCES:
+		return "the channel's filter refuses";
+	case EIO:
+		return "the channel's filter failed";
 	default:
 		return strerrordesc_np(-sink->refusing);
 	}
@@ -124,6 +133,19 @@ sink_tell_refusal(struct sink *sink, int code)
 		    sink->conf->channel);
 }
 
+static void
+sink_count(struct sink *sink, int64_t r, size_t len)
+{
+	const int code = r < 0 ? (int)r : 0;
+
+	if (code == 0) {
+		sink->messages++;
+		sink->bytes += len;
+	}
+	if (code != sink->refusing)
+		sink_tell_refusal(sink, code);
+}
+
 /* 0, or why the hub did not take it. */
 static int
 sink_give(
@@ -134,21 +156,42 @@ sink_give(
 		.payload = data,
 		.len = len,
 		.checked = true,
+		.publisher = &sink->publisher,
 	};
 	int64_t r;
-	int code;
 
 	r = hub_publish(sink->hub, sink->conf->channel, sink->channel_len,
 	    HUB_INSIDE, &message, sink->wall_us, NULL);
-	code = r < 0 ? (int)r : 0;
-	if (code == 0) {
-		sink->messages++;
-		sink->bytes += len;
-	}
-	if (code != sink->refusing)
-		sink_tell_refusal(sink, code);
-	return code;
+	if (r == -EINPROGRESS)
+		return 0; /* counted by its verdict */
+	sink_count(sink, r, len);
+	return r < 0 ? (int)r : 0;
 }
+
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct sink *sink = LIST_ENTRY(publisher, struct sink, publisher);
+
+	sink_count(sink, verdict->offset, verdict->len);
+	if (verdict->offset < 0)
+		sink->refused++;
+}
+
+/* What is held goes on when its filter takes more. */
+static void
+on_full(struct hub_publisher *publisher, bool full)
+{
+	struct sink *sink = LIST_ENTRY(publisher, struct sink, publisher);
+
+	if (full || list_empty(&sink->held))
+		return;
+	sink_disarm(sink);
+	if (!sink_arm(sink, 1)) /* nothing would ever come back to it */
+		(void)sink_empty(sink, true);
+}
+
+static const struct hub_publisher_ops publisher_ops = { on_verdict, on_full };
 
 static bool
 sink_can_wait(const struct sink *sink, int code)
@@ -202,6 +245,8 @@ sink_empty(struct sink *sink, bool hurry)
 
 		if (!hurry && left-- == 0)
 			return 1;
+		if (!hurry && sink->publisher.full > 0)
+			return SINK_RETRY_US;
 		if (!hurry && rate_wait_us(&sink->rate, now_us) > 0)
 			return rate_wait_us(&sink->rate, now_us);
 		code = sink_give(sink, held->kind, held->data, held->len);
@@ -297,7 +342,7 @@ sink_publish(
 	assert(len <= sink->message_bytes_max);
 	if (kind < 0)
 		return;
-	if (!list_empty(&sink->held)) {
+	if (!list_empty(&sink->held) || sink->publisher.full > 0) {
 		sink_hold(sink, (enum message_kind)kind, data, len);
 	} else if (sink->rate.step_ns > 0 &&
 		   !rate_take(&sink->rate, clock_now_us())) {

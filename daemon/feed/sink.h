@@ -39,6 +39,7 @@ struct sink {
 	const char *kind; /* of feed, for the log */
 	const struct conf_feed *conf;
 	struct hub *hub;
+	struct hub_publisher publisher;
 	es_loop *net;
 	bool waits; /* for the hub's memory; else: drops */
 	void (*ready)(void *arg);
@@ -55,7 +56,7 @@ struct sink {
 	struct limiter refused_limiter;
 	int refusing; /* the hub's last word: -errno, or 0 */
 	uint64_t messages, bytes; /* published */
-	uint64_t refused; /* by the hub, or no memory to wait */
+	uint64_t refused; /* by the hub or a filter, or no memory to wait */
 	uint64_t over_rate; /* dropped */
 	uint64_t not_utf8; /* rejected */
 	uint64_t reads_cut; /* by who reads: feed_read_bytes_max was reached */

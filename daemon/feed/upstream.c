@@ -12,7 +12,10 @@
  *   without an answer within pong_timeout, or without a message for
  *   stale_after, the connection is ended.
  * - While we do not read, a silence is our own and no fault of the peer.
- * - Stopped: 1001 is said, and the answer awaited for a second.
+ * - Stopped: it is read no more; when its handler has handled what was read
+ *   1001 is said, and the answer awaited for a second.
+ * - Its handler is not through with the last connection: the next one waits.
+ * - A mirror's position cannot be read: it begins with the oldest.
  * - Freed while the task lives: the task ends at its next step, and the last
  *   memory with it.
  */
@@ -30,6 +33,7 @@
 #include <string.h>
 
 #define UPSTREAM_SAY_AGAIN_US 10000000
+#define UPSTREAM_KEEP_US ES_S(1) /* for the disk, at the begin and the end */
 
 static es_loop *
 upstream_net(const struct upstream *upstream)
@@ -110,6 +114,7 @@ upstream_watch_time(struct upstream *upstream)
 		upstream->pinged_us = 0;
 	if (conf->stale_after_us > 0 &&
 	    now - upstream->message_us >= conf->stale_after_us) {
+		upstream->fallen = true;
 		feed_set_error(&upstream->feed,
 		    "has said nothing for %" PRId64 " ms",
 		    conf->stale_after_us / 1000);
@@ -117,6 +122,7 @@ upstream_watch_time(struct upstream *upstream)
 	}
 	if (upstream->pinged_us > 0 &&
 	    now - upstream->pinged_us >= conf->pong_timeout_us) {
+		upstream->fallen = true;
 		feed_set_error(&upstream->feed,
 		    "has not answered a ping within %" PRId64 " ms",
 		    conf->pong_timeout_us / 1000);
@@ -147,10 +153,28 @@ upstream_listen(struct upstream *upstream)
 	return r;
 }
 
+/* In the task: what was read is handled, and answered, before we leave. */
+static void
+upstream_finish(struct upstream *upstream)
+{
+	int r;
+
+	es_loop_assert(upstream_net(upstream));
+	es_shield_begin(upstream->feed.owner->drain_timeout_us);
+	r = upstream_call(upstream, "upstream rest", connection_rest);
+	while (r == 0 && !upstream->orphan && !upstream->ended &&
+	       !upstream->feed.hurry && hooks_is_busy(upstream))
+		r = upstream_wait(upstream, ES_FOREVER);
+	es_shield_end();
+}
+
 /* In the task: an end with a good-bye, which is waited for, but not long. */
 static void
 upstream_leave(struct upstream *upstream)
 {
+	upstream_finish(upstream);
+	if (upstream->orphan || upstream->ended)
+		return;
 	es_shield_begin(2 * UPSTREAM_CLOSE_US);
 	if (upstream_call(upstream, "upstream close", connection_close) == 0)
 		while (!upstream->orphan && !upstream->ended &&
@@ -171,6 +195,8 @@ upstream_connect(struct upstream *upstream)
 
 	upstream->opened = upstream->ended = upstream->refused = false;
 	upstream->fallen = upstream->sink_waits = upstream->paused = false;
+	upstream->asked_to_rest = upstream->leaving = false;
+	upstream->own_messages = 0;
 	upstream->pinged_us = 0;
 	r = upstream_call(upstream, "upstream connect", connection_open);
 	while (r == 0 && !upstream->orphan && !upstream->opened &&
@@ -301,6 +327,73 @@ upstream_delay(struct upstream *upstream, bool was_open) LOOP_THREAD
 	return delay_us;
 }
 
+/* In the task: 0, or -ECANCELED. */
+static int
+upstream_await_handler(struct upstream *upstream)
+{
+	int r = 0;
+
+	es_loop_assert(upstream_net(upstream));
+	while (r == 0 && !upstream->orphan && hooks_is_busy(upstream)) {
+		feed_set_state(&upstream->feed, FEED_WAITING);
+		r = upstream_wait(upstream, ES_FOREVER);
+	}
+	return r;
+}
+
+/* In the task: where a mirror was when we ended last. */
+static void
+upstream_load(struct upstream *upstream)
+{
+	struct position position = { 0 };
+	es_future *f;
+	int r;
+
+	es_loop_assert(upstream_net(upstream));
+	r = kept_load(&upstream->kept, &f);
+	if (r == 0) {
+		r = es_await(f, UPSTREAM_KEEP_US);
+		if (upstream->orphan)
+			r = -ECANCELED;
+		if (r == 0)
+			r = kept_loaded(&upstream->kept, f, &position);
+		es_future_unref(f);
+	}
+	if (r == 0) {
+		upstream->mirror.known = true;
+		upstream->mirror.position = position;
+	} else if (r != -ENOENT && r != -ECANCELED) {
+		log_warn("upstream's position cannot be read: %s; from the "
+			 "oldest feed=%s channel=%s",
+		    strerrordesc_np(-r), upstream->feed.conf->name,
+		    upstream->feed.conf->channel);
+	}
+}
+
+/* In the task: all there was is published; a mirror keeps its position. */
+static void
+upstream_end(struct upstream *upstream)
+{
+	es_future *f;
+
+	es_loop_assert(upstream_net(upstream));
+	sink_flush(&upstream->feed.sink);
+	connection_keep(upstream);
+	es_shield_begin(UPSTREAM_KEEP_US);
+	while (!upstream->orphan && (f = kept_finish(&upstream->kept))) {
+		(void)es_future_ref(f);
+		if (es_await(f, ES_FOREVER) != -ETIMEDOUT &&
+		    !upstream->orphan && es_future_done(f)) {
+			kept_finished(&upstream->kept, f);
+			es_future_unref(f);
+			continue;
+		}
+		es_future_unref(f);
+		break;
+	}
+	es_shield_end();
+}
+
 static int
 upstream_run(void *arg, es_value *ret)
 {
@@ -308,14 +401,23 @@ upstream_run(void *arg, es_value *ret)
 	int r = 0;
 
 	(void)ret;
+	if (upstream->conf->mirror)
+		upstream_load(upstream);
 	while (r == 0 && !upstream->orphan) {
 		es_loop_assert(upstream_net(upstream));
+		r = upstream_await_handler(upstream);
+		if (r < 0 || upstream->orphan)
+			break;
 		feed_set_state(&upstream->feed, FEED_STARTING);
 		r = upstream_try_all(upstream);
 		if (r == -ECANCELED || upstream->orphan || upstream->feed.stop)
 			break;
+		if (r < 0)
+			hooks_failed(upstream);
 		r = es_sleep(upstream_delay(upstream, r == 0));
 	}
+	if (!upstream->orphan)
+		upstream_end(upstream);
 	if (upstream->orphan) {
 		memory_free(upstream);
 		return 0;
@@ -323,7 +425,6 @@ upstream_run(void *arg, es_value *ret)
 	es_future_unref(upstream->task);
 	upstream->task = NULL;
 	es_loop_assert(upstream_net(upstream));
-	sink_flush(&upstream->feed.sink);
 	feed_set_ended(&upstream->feed, FEED_STOPPED); /* last: may free us */
 	return 0;
 }
@@ -397,26 +498,7 @@ upstream_on_ready(void *arg)
 
 	es_loop_assert(upstream_net(upstream));
 	upstream->sink_waits = false;
-	connection_set_reading(upstream);
-}
-
-int
-upstream_send(struct feed *feed, bool binary, const void *data, size_t len)
-{
-	struct upstream *upstream = (struct upstream *)feed;
-
-	if (!upstream->client || !upstream->opened || upstream->ended)
-		return -ENOTCONN;
-	return client_send(
-	    upstream->client, binary ? CLIENT_BINARY : CLIENT_TEXT, data, len);
-}
-
-void
-upstream_pause(struct feed *feed, bool pause)
-{
-	struct upstream *upstream = (struct upstream *)feed;
-
-	upstream->asked_to_rest = pause;
+	connection_keep(upstream);
 	connection_set_reading(upstream);
 }
 
@@ -428,12 +510,16 @@ upstream_new(const struct conf_feed *conf, struct conf *owner,
 
 	if (!upstream)
 		return -ENOMEM;
+	es_loop_assert(host->options.net);
 	upstream->conf = (const struct conf_upstream *)conf;
 	feed_init(&upstream->feed, &upstream_type, conf, owner, host);
 	upstream->feed.sink.waits = true;
 	upstream->feed.sink.ready = upstream_on_ready;
 	upstream->feed.sink.arg = upstream;
 	mirror_init(&upstream->mirror);
+	if (upstream->conf->mirror)
+		kept_open(&upstream->kept, &upstream->feed,
+		    upstream->conf->remote_channel ?: conf->channel);
 	limiter_init(&upstream->gap_limiter, 1, UPSTREAM_SAY_AGAIN_US);
 	*ret_feed = &upstream->feed;
 	return 0;
@@ -448,6 +534,7 @@ upstream_free(struct feed *feed)
 	es_loop_assert(feed->host->options.net);
 	connection_free(upstream);
 	mirror_fini(&upstream->mirror);
+	kept_fini(&upstream->kept);
 	feed_fini(feed);
 	upstream->orphan = true;
 	upstream->task = NULL;
@@ -467,6 +554,8 @@ upstream_get_stats(const struct feed *feed, struct feed_stats *ret)
 	const struct upstream *upstream = (const struct upstream *)feed;
 
 	feed_get_stats(feed, ret);
+	ret->messages += upstream->given;
+	ret->bytes += upstream->given_bytes;
 	ret->lines_refused += upstream->mirror.missing;
 }
 

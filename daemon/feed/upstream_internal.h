@@ -10,12 +10,13 @@
  */
 
 #include "daemon/feed/feed_internal.h"
+#include "daemon/feed/hooks.h"
+#include "daemon/feed/kept.h"
 #include "daemon/feed/mirror.h"
 #include "daemon/feed/resolve.h"
 #include "daemon/lws/client.h"
 
 #define UPSTREAM_TEXT_MAX OUTBOUND_TEXT_MAX
-#define UPSTREAM_QUEUE_BYTES (1024 * 1024) /* to the peer, not sent yet */
 #define UPSTREAM_CLOSE_US ES_S(1) /* for the peer's answer to our close */
 
 struct upstream {
@@ -37,10 +38,18 @@ struct upstream {
 	const char *path, *address;
 	char path_room[2048];
 
-	bool sink_waits, asked_to_rest, paused;
+	bool sink_waits, asked_to_rest, leaving, paused;
 	int64_t opened_us, heard_us, message_us, pinged_us; /* 0: none due */
 	int64_t retry_after_us; /* the peer has asked for; 0: it has not */
+
+	/* Its handler */
+	void *session; /* NULL: none, or the connection is gone */
+	size_t own_messages; /* in the queue, and not the handler's */
+	bool error_told;
+	uint64_t given, given_bytes;
+
 	struct mirror mirror;
+	struct kept kept; /* of a mirror */
 	uint64_t gaps_told;
 	struct limiter gap_limiter;
 };
@@ -51,11 +60,32 @@ void upstream_tell(struct upstream *upstream) LOOP_THREAD;
 /* connection.c: each an es_body_fn, to be run as a plain call. */
 int connection_open(void *upstream, es_value *ret);
 int connection_ping(void *upstream, es_value *ret);
+int connection_rest(void *upstream, es_value *ret); /* read no more */
 int connection_close(void *upstream, es_value *ret); /* politely */
 int connection_drop(void *upstream, es_value *ret); /* at once */
 
 /* Reads if nobody asks for patience, else not. */
 void connection_set_reading(struct upstream *upstream) LOOP_THREAD;
 void connection_free(struct upstream *upstream) LOOP_THREAD;
+/* We end it: why, for the log, the metrics and its handler. */
+void connection_fall(
+    struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD;
+
+/* What of a mirror is published is noted. */
+void connection_keep(struct upstream *upstream) LOOP_THREAD;
+
+/* hooks.c: its handler, if it has one, hears … */
+void hooks_open(struct upstream *upstream) LOOP_THREAD;
+void hooks_message(struct upstream *upstream, bool binary, const void *data,
+    size_t len) LOOP_THREAD;
+void hooks_sent(struct upstream *upstream, size_t len) LOOP_THREAD;
+/* ... feed.error, the first of this connection. */
+void hooks_error(struct upstream *upstream, int error) LOOP_THREAD;
+/* ... that the connection is gone, once. */
+void hooks_over(struct upstream *upstream, uint16_t code, const char *reason,
+    size_t len) LOOP_THREAD;
+void hooks_failed(struct upstream *upstream) LOOP_THREAD;
+/* It has something to do still, of this connection or the last. */
+bool hooks_is_busy(const struct upstream *upstream) LOOP_THREAD;
 
 #endif

@@ -18,6 +18,8 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/bridge_internal.h"
+#include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/channel.h"
 #include "proto/json.h"
 #include "proto/utf8.h"
@@ -50,7 +52,7 @@ take_room(_Atomic int64_t *bytes, int64_t add, int64_t max)
 	return -EAGAIN;
 }
 
-static void
+void
 request_free(struct request *request)
 {
 	atomic_fetch_sub(&request->handler->in_flight, cost_of(request->len));
@@ -62,21 +64,21 @@ request_free(struct request *request)
 }
 
 int
-request_new(struct handler *handler, const void *data, size_t len,
-    bool answered, struct request **ret_request)
+request_new(struct handler *handler, const char *channel, const void *data,
+    size_t len, bool answered, struct request **ret_request)
 {
 	es_loop *loop = handler->handlers->rooms.loop;
+	const size_t name_bytes = channel != NULL ? strlen(channel) + 1 : 0;
 	struct request *request;
 
-	if (len >
-	    (size_t)handler->handlers->rooms.conf->limits.message_bytes_max)
+	if (len > (size_t)atomic_load(&handler->handlers->message_bytes_max))
 		return -EMSGSIZE;
 	if (take_room(&handler->in_flight, cost_of(len),
 		handler->conf->in_flight_bytes_max) < 0) {
 		atomic_fetch_add(&handler->again, 1);
 		return -EAGAIN;
 	}
-	request = memory_alloc(sizeof(*request) + len);
+	request = memory_alloc(sizeof(*request) + len + name_bytes);
 	if (request == NULL) {
 		atomic_fetch_sub(&handler->in_flight, cost_of(len));
 		return -ENOMEM;
@@ -84,6 +86,9 @@ request_new(struct handler *handler, const void *data, size_t len,
 	*request = (struct request){ .handler = handler, .len = len };
 	if (len > 0)
 		memcpy(request->data, data, len);
+	request->channel = (char *)request->data + len;
+	if (channel != NULL)
+		memcpy(request->channel, channel, name_bytes);
 	if (answered) {
 		request->f = es_future_new(loop);
 		if (request->f == NULL) {
@@ -104,48 +109,40 @@ request_fail(struct request *request, int error)
 }
 
 static void
-request_run(void *arg)
+request_run(struct post *post, bool dropped)
 {
-	struct request *request = arg;
+	struct request *request = LIST_ENTRY(post, struct request, post);
 
+	if (dropped) {
+		request_fail(request, -ESHUTDOWN);
+		request_free(request);
+		return;
+	}
 	es_loop_assert(request->handler->handlers->rooms.loop);
 	/* Cancelled before its turn: it does not happen. */
 	if (request->f == NULL || !es_future_done(request->f))
 		request->fn(request, request->f);
-	request_free(request);
-}
-
-static void
-request_drop(void *arg)
-{
-	struct request *request = arg;
-
-	request_fail(request, -ESHUTDOWN);
-	request_free(request);
+	if (!request->kept)
+		request_free(request);
 }
 
 int
-request_post(struct request *request, const char *name,
+request_post(struct request *request,
     void (*fn)(struct request *request, es_future *f), es_future **ret_future)
 {
-	es_loop *loop = request->handler->handlers->rooms.loop;
 	es_future *f = NULL;
 	int r;
 
 	request->fn = fn;
+	request->post.run = request_run;
 	if (ret_future != NULL)
 		f = es_future_ref(request->f);
-	r = es_call_soon(loop, name, request_run, request, request_drop, NULL);
-	if (r < 0) {
-		es_future_unref(f);
-		/* Nobody has it: no failure is to be reported. */
-		(void)es_future_cancel(request->f);
-		request_free(request);
-		return r;
-	}
-	if (ret_future != NULL)
+	r = outbox_push(request->handler->handlers->outbox, &request->post);
+	if (r < 0)
+		future_leave(f);
+	else if (ret_future != NULL)
 		*ret_future = f;
-	return 0;
+	return r;
 }
 
 void
@@ -173,7 +170,7 @@ find_line(struct handler *handler, es_conn conn)
 	struct handlers *handlers = handler->handlers;
 	struct line *line;
 
-	if (conn == 0 || conn_slot(conn) >= handlers->rooms.slots)
+	if (conn == 0 || conn_slot(conn) >= handlers_slots(handlers))
 		return NULL;
 	line = &handlers->lines[conn_slot(conn)];
 	return atomic_load(&line->name) == conn ? line : NULL;
@@ -183,10 +180,7 @@ find_line(struct handler *handler, es_conn conn)
 static struct session *
 find_session(const struct request *request)
 {
-	const struct handlers_rooms *rooms = &request->handler->handlers->rooms;
-
-	return rooms->ops->find(rooms->net, conn_slot(request->conn),
-	    conn_generation(request->conn));
+	return session_find(request->handler->handlers, request->conn);
 }
 
 /* Sending */
@@ -240,7 +234,7 @@ bridge_send(void *self, es_conn conn, enum es_kind kind, const void *data,
 		atomic_fetch_add(&handler->again, 1);
 		return -EAGAIN;
 	}
-	r = request_new(handler, data, len, ret_future != NULL, &request);
+	r = request_new(handler, NULL, data, len, ret_future != NULL, &request);
 	if (r < 0) {
 		atomic_fetch_sub(&line->bytes, (int64_t)len);
 		return r;
@@ -257,7 +251,7 @@ bridge_send(void *self, es_conn conn, enum es_kind kind, const void *data,
 		}
 		list_init(&request->sending->node);
 	}
-	return request_post(request, "handler send", do_send, ret_future);
+	return request_post(request, do_send, ret_future);
 }
 
 /* Connections */
@@ -279,7 +273,7 @@ do_close(struct request *request, es_future *f)
 	if (session == NULL || session->conn == NULL)
 		return;
 	request->data[request->len - 1] = '\0';
-	request->handler->handlers->rooms.ops->close(
+	session->ops->close(
 	    session->conn, request->code, (const char *)request->data);
 }
 
@@ -299,25 +293,24 @@ bridge_close(void *self, es_conn conn, uint16_t code, const char *reason)
 		return -EILSEQ;
 	if (find_line(handler, conn) == NULL)
 		return -ENOTCONN;
-	r = request_new(handler, reason, len + 1, false, &request);
+	r = request_new(handler, NULL, reason, len + 1, false, &request);
 	if (r < 0)
 		return r;
 	request->conn = conn;
 	request->code = code;
-	return request_post(request, "handler close", do_close, NULL);
+	return request_post(request, do_close, NULL);
 }
 
 static void
 do_subscribe(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	struct es_subscribed *subscribed;
 	struct hub_answer answer;
 	int r = -ENOTCONN;
 
 	if (session != NULL && session->conn != NULL)
-		r = ops->subscribe(session->conn, request->channel,
+		r = session->ops->subscribe(session->conn, request->channel,
 		    strlen(request->channel), &request->from, &answer);
 	subscribed = r < 0 ? NULL : memory_alloc(sizeof(*subscribed));
 	if (subscribed == NULL) {
@@ -336,13 +329,12 @@ do_subscribe(struct request *request, es_future *f)
 static void
 do_unsubscribe(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	int r = -ENOTCONN;
 
 	(void)f;
 	if (session != NULL && session->conn != NULL)
-		r = ops->unsubscribe(
+		r = session->ops->unsubscribe(
 		    session->conn, request->channel, strlen(request->channel));
 	give_nothing(request, r);
 }
@@ -361,10 +353,9 @@ channel_request(struct handler *handler, const char *channel, const char *from,
 	if (!channel_name_valid(channel, len) ||
 	    (from != NULL && from_get(from, strlen(from), &parsed) < 0))
 		return -EINVAL;
-	r = request_new(handler, NULL, 0, answered, ret_request);
+	r = request_new(handler, channel, NULL, 0, answered, ret_request);
 	if (r < 0)
 		return r;
-	memcpy((*ret_request)->channel, channel, len + 1);
 	(*ret_request)->from = parsed;
 	return 0;
 }
@@ -382,8 +373,7 @@ bridge_subscribe(void *self, es_conn conn, const char *channel,
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(
-	    request, "handler subscribe", do_subscribe, ret_future);
+	return request_post(request, do_subscribe, ret_future);
 }
 
 static int
@@ -399,8 +389,7 @@ bridge_unsubscribe(
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(
-	    request, "handler unsubscribe", do_unsubscribe, ret_future);
+	return request_post(request, do_unsubscribe, ret_future);
 }
 
 struct info {
@@ -420,7 +409,6 @@ info_drop(void *arg)
 static void
 do_info(struct request *request, es_future *f)
 {
-	const struct handler_ops *ops = request->handler->handlers->rooms.ops;
 	struct session *session = find_session(request);
 	struct info *info;
 
@@ -436,7 +424,7 @@ do_info(struct request *request, es_future *f)
 		request_fail(request, -ENOMEM);
 		return;
 	}
-	info->info.subscriptions = ops->subscriptions(session->conn);
+	info->info.subscriptions = session->ops->subscriptions(session->conn);
 	info->info.unsent_bytes = session->sent - session->written;
 	info->info.queued_messages = (uint64_t)session->count;
 	info->info.closing = session->refused;
@@ -453,11 +441,11 @@ bridge_info(void *self, es_conn conn, es_future **ret_future)
 		return -EINVAL;
 	if (find_line(self, conn) == NULL)
 		return -ENOTCONN;
-	r = request_new(self, NULL, 0, true, &request);
+	r = request_new(self, NULL, NULL, 0, true, &request);
 	if (r < 0)
 		return r;
 	request->conn = conn;
-	return request_post(request, "handler info", do_info, ret_future);
+	return request_post(request, do_info, ret_future);
 }
 
 /* Other calls */
@@ -498,8 +486,11 @@ bridge_log(void *self, enum es_log_level level, const char *text)
 static int
 bridge_await(void *self, es_future *f, int64_t timeout_us)
 {
-	(void)self;
-	return f == NULL ? -EINVAL : es_await(f, timeout_us);
+	if (f == NULL)
+		return -EINVAL;
+	(void)outbox_flush(/* closed: f has settled, or does not need it */
+	    ((struct handler *)self)->handlers->outbox);
+	return es_await(f, timeout_us);
 }
 
 static const void *
@@ -548,5 +539,7 @@ bridge_init(struct handler *handler)
 		.result = bridge_result,
 		.cancel = bridge_cancel,
 		.unref = bridge_unref,
+		.change = bridge_change,
+		.refuse = bridge_refuse,
 	};
 }

@@ -9,6 +9,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/bridge_internal.h"
+#include "daemon/handler/plugin.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -17,32 +18,64 @@
 #define HISTORY_BYTES_MAX (4 * LIMITS_MIB)
 
 static void
+published(struct request *request, int64_t offset,
+    const struct position *position, const char *text)
+{
+	struct es_position *value = NULL;
+
+	if (offset >= 0 && request->f != NULL)
+		value = memory_alloc(sizeof(*value));
+	if (offset < 0 && text != NULL && request->f != NULL) {
+		(void)es_future_set_error(
+		    request->f, (int)offset, "refused: %s", text);
+	} else if (offset < 0) {
+		request_fail(request, (int)offset);
+	} else if (value != NULL) {
+		*value =
+		    (struct es_position){ position->epoch, position->offset };
+		give(request->f, value, memory_free);
+	} else {
+		give_nothing(request, 0); /* published, if nobody knows where */
+	}
+}
+
+/* A filter had it; its request waited for that. */
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct request *request = (struct request *)(uintptr_t)verdict->cookie;
+
+	(void)publisher;
+	published(request, verdict->offset, &verdict->position, verdict->text);
+	request_free(request);
+}
+
+/* How much may wait is in_flight_bytes_max, as for all requests. */
+const struct hub_publisher_ops bridge_publisher = { .verdict = on_verdict };
+
+static void
 do_publish(struct request *request, es_future *f)
 {
+	struct handler *handler = request->handler;
 	const struct hub_message message = {
 		.kind = request->kind,
 		.payload = request->data,
 		.len = request->len,
 		.checked = true, /* by bridge_publish() */
+		.publisher = &handler->publisher,
+		.cookie = (uintptr_t)request,
 	};
-	struct es_position *value = NULL;
 	struct position position;
 	int64_t offset;
 
-	offset = hub_publish(request->handler->handlers->rooms.hub,
-	    request->channel, strlen(request->channel), HUB_INSIDE, &message,
-	    clock_wall_us(), &position);
-	if (offset >= 0 && f != NULL)
-		value = memory_alloc(sizeof(*value));
-	if (offset < 0) {
-		request_fail(request, (int)offset);
-	} else if (value != NULL) {
-		*value =
-		    (struct es_position){ position.epoch, position.offset };
-		give(f, value, memory_free);
-	} else {
-		give_nothing(request, 0); /* published, if nobody knows where */
-	}
+	(void)f;
+	offset = hub_publish(handler->handlers->rooms.hub, request->channel,
+	    strlen(request->channel), HUB_INSIDE, &message, clock_wall_us(),
+	    &position);
+	if (offset == -EINPROGRESS)
+		request->kept = true;
+	else
+		published(request, offset, &position, NULL);
 }
 
 int
@@ -60,12 +93,11 @@ bridge_publish(void *self, const char *channel, enum es_kind kind,
 	name_len = strnlen(channel, CHANNEL_NAME_MAX + 1);
 	if (!channel_name_valid(channel, name_len))
 		return -EINVAL;
-	r = request_new(self, data, len, ret_future != NULL, &request);
+	r = request_new(self, channel, data, len, ret_future != NULL, &request);
 	if (r < 0)
 		return r;
-	memcpy(request->channel, channel, name_len + 1);
 	request->kind = (enum message_kind)kind;
-	return request_post(request, "handler publish", do_publish, ret_future);
+	return request_post(request, do_publish, ret_future);
 }
 
 /* What es_history() brings, and where it is. */
@@ -178,7 +210,7 @@ bridge_history(void *self, const char *channel, const char *from, size_t limit,
 {
 	struct handler *handler = self;
 	const size_t max =
-	    (size_t)handler->handlers->rooms.conf->limits.history_limit_max;
+	    (size_t)atomic_load(&handler->handlers->history_limit_max);
 	struct request *request;
 	int r;
 
@@ -188,5 +220,5 @@ bridge_history(void *self, const char *channel, const char *from, size_t limit,
 	if (r < 0)
 		return r;
 	request->limit = limit < max ? limit : max;
-	return request_post(request, "handler history", do_history, ret_future);
+	return request_post(request, do_history, ret_future);
 }

@@ -8,6 +8,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/handler/filter.h"
 #include "daemon/handler/wire.h"
 #include "daemon/handler/worker.h"
 
@@ -15,17 +16,14 @@
 #include <errno.h>
 #include <string.h>
 
+#define ASK_COST 256 /* counted for a publish that waits, beside its bytes */
+
 struct session *
 command_session(struct worker *worker, es_conn conn)
 {
-	const struct handlers_rooms *rooms =
-	    &worker->exec->handler->handlers->rooms;
-	struct session *session;
+	struct session *session =
+	    session_find(worker->exec->handler->handlers, conn);
 
-	if (conn == 0 || conn_slot(conn) >= rooms->slots)
-		return NULL;
-	session = rooms->ops->find(
-	    rooms->net, conn_slot(conn), conn_generation(conn));
 	return session != NULL && session->handler == worker->exec->handler &&
 		       session->conn != NULL
 		   ? session
@@ -49,21 +47,33 @@ do_send(struct session *session, const struct wire_command *command) LOOP_THREAD
 	    command->payload_len, NULL);
 }
 
+/* -EINPROGRESS: a filter has it, the reply comes when that is through. */
 static int
 do_publish(struct worker *worker, const struct wire_command *command,
     struct position *ret_position) LOOP_THREAD
 {
+	struct handler *handler = worker->exec->handler;
+	const int64_t len = (int64_t)command->payload_len;
 	const struct hub_message message = {
 		.kind = command->message_kind,
 		.payload = command->payload,
 		.len = command->payload_len,
 		.checked = true, /* by wire_get_command() */
+		.publisher = &worker->publisher,
+		.cookie = (uint64_t)command->id,
 	};
-	const int64_t offset =
-	    hub_publish(worker->exec->handler->handlers->rooms.hub,
-		command->channel, command->channel_len, HUB_INSIDE, &message,
-		clock_wall_us(), ret_position);
+	int64_t offset;
 
+	if (worker->asked_bytes > 0 &&
+	    worker->asked_bytes + len > handler->conf->in_flight_bytes_max) {
+		atomic_fetch_add(&handler->again, 1);
+		return -EAGAIN;
+	}
+	offset = hub_publish(handler->handlers->rooms.hub, command->channel,
+	    command->channel_len, HUB_INSIDE, &message, clock_wall_us(),
+	    ret_position);
+	if (offset == -EINPROGRESS)
+		worker->asked_bytes += len + ASK_COST;
 	return offset < 0 ? (int)offset : 0;
 }
 
@@ -76,6 +86,28 @@ reason_of(const struct wire_command *command,
 	    command->reason_len);
 	out[command->reason_len] = '\0';
 	return out;
+}
+
+/* What is said of a message before its tape; done comes after it. */
+static int
+do_verdict(
+    struct worker *worker, const struct wire_command *command) LOOP_THREAD
+{
+	struct session *session = exec_flying(worker, command->seq);
+	struct es_verdict *verdict;
+	char reason[SESSION_REASON_BYTES_MAX + 1];
+
+	if (session == NULL || session->in_flight->kind != EVENT_PUBLISH)
+		return -ENOENT;
+	verdict = &ask_of(session->in_flight)->verdict;
+	if (command->kind == WIRE_REFUSE)
+		return verdict_refuse(
+		    verdict, reason_of(command, reason), command->reason_len);
+	if (command->payload_len >
+	    (size_t)atomic_load(&session->handler->handlers->message_bytes_max))
+		return -EMSGSIZE;
+	return verdict_change(verdict, command->message_kind, command->payload,
+	    command->payload_len);
 }
 
 static int
@@ -96,8 +128,6 @@ static int
 do_conn(struct worker *worker, const struct wire_command *command,
     struct hub_answer *ret_answer) LOOP_THREAD
 {
-	const struct handler_ops *ops =
-	    worker->exec->handler->handlers->rooms.ops;
 	struct session *session = command_session(worker, command->conn);
 	char reason[SESSION_REASON_BYTES_MAX + 1];
 
@@ -107,17 +137,17 @@ do_conn(struct worker *worker, const struct wire_command *command,
 	case WIRE_SEND:
 		return do_send(session, command);
 	case WIRE_CLOSE:
-		ops->close(session->conn,
+		session->ops->close(session->conn,
 		    command->code != 0 ? command->code : 1000,
 		    reason_of(command, reason));
 		return 0;
 	case WIRE_REFUSE:
 		return do_refuse(session, command);
 	case WIRE_SUBSCRIBE:
-		return ops->subscribe(session->conn, command->channel,
+		return session->ops->subscribe(session->conn, command->channel,
 		    command->channel_len, &command->from, ret_answer);
 	case WIRE_UNSUBSCRIBE:
-		return ops->unsubscribe(
+		return session->ops->unsubscribe(
 		    session->conn, command->channel, command->channel_len);
 	default:
 		return -EINVAL;
@@ -125,13 +155,13 @@ do_conn(struct worker *worker, const struct wire_command *command,
 }
 
 static void
-reply(struct worker *worker, const struct wire_command *command, int error,
+reply(struct worker *worker, int64_t id, int error, const char *text,
     const struct position *position,
     const struct hub_answer *answer) LOOP_THREAD
 {
 	int r;
 
-	if (command->id < 0)
+	if (id < 0)
 		return;
 	if (worker->in.len > EXEC_AHEAD_BYTES_MAX) {
 		exec_on_bad(worker, "replies are not read", "", 0);
@@ -140,8 +170,8 @@ reply(struct worker *worker, const struct wire_command *command, int error,
 	}
 	const size_t before = worker->in.len;
 
-	r = error < 0 ? wire_put_error(&worker->in, command->id, error)
-		      : wire_put_ok(&worker->in, command->id, position, answer);
+	r = error < 0 ? wire_put_error(&worker->in, id, error, text)
+		      : wire_put_ok(&worker->in, id, position, answer);
 	worker->in_total += worker->in.len - before;
 	if (r < 0)
 		log_error("no memory for a reply handler=%s",
@@ -149,30 +179,89 @@ reply(struct worker *worker, const struct wire_command *command, int error,
 	exec_pump_later(worker, 0);
 }
 
+/* A filter had what the process published. */
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct worker *worker = LIST_ENTRY(publisher, struct worker, publisher);
+
+	es_loop_assert(worker->exec->handler->handlers->rooms.loop);
+	worker->asked_bytes -= (int64_t)verdict->len + ASK_COST;
+	if (worker->state == WORKER_UP)
+		reply(worker, (int64_t)verdict->cookie,
+		    verdict->offset < 0 ? (int)verdict->offset : 0,
+		    verdict->text, &verdict->position, NULL);
+}
+
+void
+command_init(struct worker *worker)
+{
+	static const struct hub_publisher_ops ops = { .verdict = on_verdict };
+
+	hub_publisher_init(&worker->publisher, &ops, worker->exec->handler);
+	worker->asked_bytes = 0;
+}
+
+void
+command_forget(struct worker *worker)
+{
+	hub_publisher_end(
+	    worker->exec->handler->handlers->rooms.hub, &worker->publisher);
+	worker->asked_bytes = 0;
+}
+
+static bool
+is_verdict(const struct wire_command *command)
+{
+	return command->kind == WIRE_CHANGE ||
+	       (command->kind == WIRE_REFUSE && command->seq != 0);
+}
+
+/* What is wrong with a command that wants no reply is told all the same. */
+static void
+tell_unwanted(struct worker *worker, const struct wire_command *command,
+    int error) LOOP_THREAD
+{
+	if (error == -ENOTCONN)
+		exec_on_bad(
+		    worker, "a command for a connection that has gone", "", 0);
+	else if (is_verdict(command))
+		exec_on_bad(worker,
+		    error == -ENOENT ? "seq: no such publish"
+				     : "change: cannot be done",
+		    "", 0);
+	else if (command->id >= 0)
+		return;
+	else if (command->kind == WIRE_PUBLISH && error == -EAGAIN)
+		exec_on_bad(worker, "publish: in_flight_bytes_max", "", 0);
+	else if (error == -EAGAIN)
+		session_error(command_session(worker, command->conn), error,
+		    "send_bytes_max: the peer does not read");
+}
+
 void
 command_run(struct worker *worker, const struct wire_command *command)
 {
 	struct position position = { 0 };
-	struct hub_answer answer;
+	struct hub_answer answer = { .recovered = false };
 	int r;
 
 	worker->exec->handler->counts.commands++;
 	if (command->kind == WIRE_PUBLISH) {
 		r = do_publish(worker, command, &position);
-		reply(worker, command, r, &position, NULL);
-		return;
-	}
-	r = do_conn(worker, command, &answer);
-	if (command->kind == WIRE_SUBSCRIBE && r == 0) {
+		if (r != -EINPROGRESS)
+			reply(worker, command->id, r, NULL, &position, NULL);
+	} else if (is_verdict(command)) {
+		r = do_verdict(worker, command);
+		reply(worker, command->id, r, NULL, NULL, NULL);
+	} else {
+		r = do_conn(worker, command, &answer);
 		position = answer.position;
-		reply(worker, command, r, &position, &answer);
-		return;
+		if (command->kind == WIRE_SUBSCRIBE && r == 0)
+			reply(worker, command->id, r, NULL, &position, &answer);
+		else
+			reply(worker, command->id, r, NULL, NULL, NULL);
 	}
-	reply(worker, command, r, NULL, NULL);
-	if (r == -ENOTCONN)
-		exec_on_bad(
-		    worker, "a command for a connection that has gone", "", 0);
-	else if (r == -EAGAIN && command->id < 0)
-		session_error(command_session(worker, command->conn), r,
-		    "send_bytes_max: the peer does not read");
+	if (r < 0 && r != -EINPROGRESS)
+		tell_unwanted(worker, command, r);
 }

@@ -6,7 +6,7 @@
  * topic once -> on_pull(), once an iteration, reads from the tape what the
  * queue has room for -> events -> the next are read when some are handled.
  * The place is the session's offset: a process that dies is followed by one
- * that goes on there.
+ * that goes on there, and a handler of the same name that a reload brings.
  *
  * What can go wrong:
  * - messages are gone before their turn: on_error, and on from the oldest;
@@ -15,6 +15,7 @@
  *   message.
  */
 
+#include "daemon/handler/consume.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -32,6 +33,7 @@ struct topic {
 	struct list node; /* in handlers.topics */
 	struct list fresh; /* in handlers.fresh: something was published */
 	struct list sessions; /* by session.of_topic */
+	bool unfilled; /* a session of it waits for memory */
 	size_t len;
 	char name[];
 };
@@ -39,18 +41,60 @@ struct topic {
 /* Topics */
 
 static int
-add_session(struct handlers *handlers, struct topic *topic,
-    struct handler *handler) LOOP_THREAD
+add_session(struct topic *topic, struct handler *handler,
+    struct session *former) LOOP_THREAD
 {
 	const struct es_open open = { .channel = topic->name };
 	struct session *session;
 
-	(void)handlers;
 	if (session_init(handler, &open, &session) < 0)
 		return -ENOMEM;
 	session->opened = session->known = true;
+	session->topic = topic;
+	session->after = former;
 	list_append(&topic->sessions, &session->of_topic);
 	return 0;
+}
+
+/* Its session there; and the last one of a former handler of its name. */
+static bool
+has_session(struct topic *topic, const struct handler *handler,
+    struct session **ret_former)
+{
+	*ret_former = NULL;
+	LIST_EACH_SAFE(node, next, &topic->sessions)
+	{
+		struct session *session =
+		    LIST_ENTRY(node, struct session, of_topic);
+
+		if (session->handler == handler)
+			return true;
+		if (session->leaving && strcmp(session->handler->conf->name,
+					    handler->conf->name) == 0)
+			*ret_former = session;
+	}
+	return false;
+}
+
+/* Sessions for all who serve and want the channel. */
+static void
+topic_fill(struct handlers *handlers, struct topic *topic) LOOP_THREAD
+{
+	struct session *former;
+	size_t i;
+
+	topic->unfilled = false;
+	for (i = 0; i < handlers->count; i++) {
+		struct handler *handler = handlers->items[i];
+
+		if (handler_matches(
+			&handler->conf->consumes, topic->name, topic->len) &&
+		    !has_session(topic, handler, &former) &&
+		    add_session(topic, handler, former) < 0)
+			topic->unfilled = true;
+	}
+	if (topic->unfilled)
+		log_error("messages wait for memory channel=%s", topic->name);
 }
 
 static void
@@ -65,32 +109,22 @@ topic_free(struct topic *topic) LOOP_THREAD
 	memory_free(topic);
 }
 
-static int
-topic_new(struct handlers *handlers, const char *name, size_t len,
-    struct topic **ret_topic) LOOP_THREAD
+/* NULL: no memory. */
+static struct topic *
+topic_new(struct handlers *handlers, const char *name, size_t len) LOOP_THREAD
 {
 	struct topic *topic = memory_zalloc(sizeof(*topic) + len + 1);
-	size_t i;
 
 	if (topic == NULL)
-		return -ENOMEM;
+		return NULL;
 	memcpy(topic->name, name, len);
 	topic->len = len;
 	list_init(&topic->fresh);
 	list_init(&topic->sessions);
 	list_init(&topic->node);
-	for (i = 0; i < handlers->count; i++) {
-		struct handler *handler = &handlers->items[i];
-
-		if (handler_matches(&handler->conf->consumes, name, len) &&
-		    add_session(handlers, topic, handler) < 0) {
-			topic_free(topic);
-			return -ENOMEM;
-		}
-	}
 	list_append(&handlers->topics, &topic->node);
-	*ret_topic = topic;
-	return 0;
+	topic_fill(handlers, topic);
+	return topic;
 }
 
 static bool
@@ -100,7 +134,7 @@ is_wanted(const struct handlers *handlers, const char *name, size_t len)
 
 	for (i = 0; i < handlers->count; i++)
 		if (handler_matches(
-			&handlers->items[i].conf->consumes, name, len))
+			&handlers->items[i]->conf->consumes, name, len))
 			return true;
 	return false;
 }
@@ -117,11 +151,10 @@ topic_get(struct handlers *handlers, const char *name, size_t len) LOOP_THREAD
 		if (topic->len == len && memcmp(topic->name, name, len) == 0)
 			return topic;
 	}
-	if (topic_new(handlers, name, len, &topic) < 0) {
+	topic = topic_new(handlers, name, len);
+	if (topic == NULL)
 		log_error(
 		    "messages wait for memory channel=%.*s", (int)len, name);
-		return NULL;
-	}
 	return topic;
 }
 
@@ -215,7 +248,10 @@ consume_more(struct session *session)
 	int64_t offset;
 	int r = 0;
 
-	if (!has_room(session) || look(session, &history) < 0)
+	if (list_empty(&session->of_topic)) /* an upstream's failure */
+		return;
+	if (session->leaving || session->after != NULL || !has_room(session) ||
+	    look(session, &history) < 0)
 		return;
 	if (!history.answer.recovered)
 		tell_gap(session, &history);
@@ -227,6 +263,34 @@ consume_more(struct session *session)
 	if (r == -ENOMEM)
 		log_error("messages wait for memory channel=%s",
 		    session->open.channel);
+}
+
+/* Of a former handler, and whoever was before it has ended: so may it. */
+static struct session *
+find_leaving(struct topic *topic)
+{
+	LIST_EACH_SAFE(node, next, &topic->sessions)
+	{
+		struct session *session =
+		    LIST_ENTRY(node, struct session, of_topic);
+
+		if (session->leaving && session->after == NULL &&
+		    !session->gone)
+			return session;
+	}
+	return NULL;
+}
+
+/* What they have is handled; then they are over, and others go on there. */
+static void
+let_leave(struct topic *topic) LOOP_THREAD
+{
+	struct session *session;
+
+	while (!topic->unfilled && (session = find_leaving(topic)) != NULL) {
+		session->gone = session->ended = true;
+		session_update(session); /* may be its end */
+	}
 }
 
 static void
@@ -242,10 +306,25 @@ on_pull(void *arg)
 		struct topic *topic = LIST_ENTRY(node, struct topic, fresh);
 
 		list_remove(node);
+		if (topic->unfilled)
+			topic_fill(handlers, topic);
+		let_leave(topic);
 		LIST_EACH_SAFE(each, next, &topic->sessions)
 		consume_more(LIST_ENTRY(each, struct session, of_topic));
 	}
 	handlers_check_waiting(handlers);
+}
+
+/* Its sessions have something to read, or to do. */
+static void
+refresh(struct handlers *handlers, struct topic *topic)
+{
+	if (list_empty(&topic->fresh))
+		list_append(&handlers->fresh, &topic->fresh);
+	if (handlers->pull == NULL &&
+	    es_call_soon(handlers->rooms.loop, "consume", on_pull, handlers,
+		NULL, &handlers->pull) < 0)
+		log_debug("no memory for a call: the next tick will do");
 }
 
 /* Inside a publish: only noted. */
@@ -260,13 +339,13 @@ on_news(const char *channel, size_t len, void *token, void *arg)
 		return HUB_NO_NEWS;
 	if (topic == NULL)
 		topic = topic_get(handlers, channel, len);
-	if (topic == NULL || !list_empty(&topic->fresh))
-		return topic;
-	list_append(&handlers->fresh, &topic->fresh);
-	if (handlers->pull == NULL &&
-	    es_call_soon(handlers->rooms.loop, "consume", on_pull, handlers,
-		NULL, &handlers->pull) < 0)
-		list_remove(&topic->fresh); /* the next publish tries again */
+	else if (list_empty(&topic->sessions) && /* since a reload */
+		 !is_wanted(handlers, channel, len)) {
+		topic_free(topic);
+		return HUB_NO_NEWS;
+	}
+	if (topic != NULL)
+		refresh(handlers, topic);
 	return topic;
 }
 
@@ -274,6 +353,10 @@ on_news(const char *channel, size_t len, void *token, void *arg)
 void
 consume_tick(struct handlers *handlers)
 {
+	struct list *first = list_first(&handlers->fresh);
+
+	if (first != NULL) /* there was no memory for the call */
+		refresh(handlers, LIST_ENTRY(first, struct topic, fresh));
 	LIST_EACH_SAFE(node, next, &handlers->topics)
 	{
 		struct topic *topic = LIST_ENTRY(node, struct topic, node);
@@ -293,17 +376,57 @@ consume_tick(struct handlers *handlers)
 	}
 }
 
+/* Others serve */
+
 void
-consume_start(struct handlers *handlers)
+consume_over(struct session *session)
+{
+	struct topic *topic = session->topic;
+
+	assert(session->leaving && session->after == NULL);
+	LIST_EACH_SAFE(node, next, &topic->sessions)
+	{
+		struct session *other =
+		    LIST_ENTRY(node, struct session, of_topic);
+
+		if (other->after != session)
+			continue;
+		other->after = NULL;
+		other->epoch = session->epoch;
+		other->offset = session->offset;
+		refresh(session->handler->handlers, topic);
+	}
+}
+
+static void
+apply_on_topic(struct handlers *handlers, struct topic *topic) LOOP_THREAD
+{
+	LIST_EACH_SAFE(node, next, &topic->sessions)
+	{
+		struct session *session =
+		    LIST_ENTRY(node, struct session, of_topic);
+
+		if (session->handler->state != HANDLER_SERVING)
+			session->leaving = true;
+	}
+	topic_fill(handlers, topic);
+	let_leave(topic);
+}
+
+void
+consume_apply(struct handlers *handlers)
 {
 	size_t i;
 
-	for (i = 0; i < handlers->count; i++) {
-		if (handlers->items[i].conf->consumes.count == 0)
-			continue;
-		hub_watch(handlers->rooms.hub, on_news, handlers);
-		return;
-	}
+	LIST_EACH_SAFE(node, next, &handlers->topics)
+	apply_on_topic(handlers, LIST_ENTRY(node, struct topic, node));
+	for (i = 0; i < handlers->count && !handlers->watching; i++)
+		if (handlers->items[i]->conf->consumes.count > 0) {
+			hub_watch(handlers->rooms.hub, on_news, handlers);
+			handlers->watching = true;
+		}
+	if (handlers->watching)
+		hub_ask_watcher(handlers->rooms.hub);
 }
 
 void

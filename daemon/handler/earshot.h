@@ -4,8 +4,9 @@
 /*
  * earshot: what plugins are written against (earshot_plugin(3)).
  *
- * Life     earshot_plugin() once, before the daemon takes connections ->
- *          callbacks -> end(), once, after the last on_close.
+ * Life     earshot_plugin() once, before anything comes -> callbacks -> end(),
+ *          once, after the last on_close.  A reload with another section
+ *          makes another one beside it, with variables of its own.
  * Order    Callbacks of one connection come one at a time and in order,
  *          on_open first, on_close last, exactly once each; those of several
  *          come at the same time, on worker threads.  They may block.
@@ -15,10 +16,9 @@
  * Memory   What is given to a callback is lent until it returns.  What is
  *          given to a function is copied.  A future is the caller's, to be
  *          given back by es_unref().
- * Units    Microseconds; wall clock for times of messages.
- * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way, try
- *          later.  -ENOTCONN.  -EINVAL: an argument.  -ENOMEM.  -ESHUTDOWN:
- *          the daemon has ended, or not begun.
+ * Units    Microseconds; wall clock for messages.
+ * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way.  -EINVAL,
+ *          -ENOMEM.  -ESHUTDOWN: the daemon has ended, or not begun.
  */
 
 #include <errno.h>
@@ -30,13 +30,12 @@
 
 typedef uint64_t es_conn; /* a connection's name; 0 is none, ever */
 typedef struct es_future es_future; /* a result in flight */
+typedef struct es_verdict es_verdict; /* on a message before its tape */
 typedef void (*es_drop)(void *arg); /* releases arg; NULL: nothing to do */
 
 enum es_kind { ES_TEXT, ES_JSON, ES_BINARY };
 enum es_log_level { ES_LOG_ERROR, ES_LOG_WARN, ES_LOG_INFO, ES_LOG_DEBUG };
-
 #define ES_WAIT_FOREVER INT64_MAX
-
 struct es_header {
 	const char *name, *value; /* name in lower case */
 };
@@ -44,6 +43,7 @@ struct es_header {
 struct es_open {
 	const char *path, *query, *peer; /* "" where there is none */
 	const char *channel; /* bound by channel: that one, else "" */
+	const char *upstream; /* of [upstream NAME]: NAME; peer: its url */
 	const struct es_header *headers;
 	size_t header_count;
 };
@@ -57,7 +57,7 @@ struct es_message {
 	enum es_kind kind;
 	const void *data;
 	size_t len;
-	const char *channel; /* consumed: where from; else NULL */
+	const char *channel; /* consumed: where from; to be published: where */
 	struct es_position position; /* consumed: its own */
 	int64_t time_us; /* consumed: when it was published */
 };
@@ -70,10 +70,10 @@ struct es_subscribed {
 };
 
 struct es_info { /* what es_info() brings */
-	struct es_open open;
 	uint32_t subscriptions;
-	uint64_t unsent_bytes, queued_messages;
 	bool closing;
+	uint64_t unsent_bytes, queued_messages;
+	struct es_open open;
 };
 
 struct es_history { /* what es_history() brings */
@@ -84,14 +84,11 @@ struct es_history { /* what es_history() brings */
 	const struct es_message *messages;
 };
 
-/* What the plugin gives; zero what it does not want. */
+/* What the plugin gives, zero what it does not want; grows at its end. */
 struct es_handler {
 	uint32_t version; /* ES_PLUGIN_VERSION */
 	void *state; /* given to every callback */
-	/*
-	 * 0 accepts; a close code (4401, 4403, …) or -errno (then 4403)
-	 * refuses.  *user is the connection's, for the callbacks that follow.
-	 */
+	/* 0; a close code or -errno refuses.  *user: for what follows. */
 	int (*on_open)(
 	    void *state, es_conn conn, const struct es_open *open, void **user);
 	/* < 0: goes to on_error, the connection lives.  conn 0: consumed. */
@@ -99,12 +96,15 @@ struct es_handler {
 	    const struct es_message *message);
 	void (*on_error)(
 	    void *state, es_conn conn, void *user, int error, const char *text);
-	/* Once for every on_open, refused or not; 1006: it broke. */
+	/* Once for every on_open; 1006: it broke. */
 	void (*on_close)(void *state, es_conn conn, void *user, uint16_t code,
 	    const char *reason);
 	es_drop drop_user; /* after on_close, unless user is NULL */
 	/* Own threads must be joined here: the host is gone afterwards. */
 	void (*end)(void *state);
+	/* Before it is on its tape.  0: it may; < 0, es_refuse(): not. */
+	int (*on_publish)(
+	    void *state, const struct es_message *message, es_verdict *verdict);
 };
 
 /* The host's functions, of which the wrappers below are the readable form. */
@@ -132,16 +132,16 @@ struct es_host {
 	const void *(*result)(void *self, const es_future *f);
 	int (*cancel)(void *self, es_future *f);
 	void (*unref)(void *self, es_future *f);
+	int (*change)(void *self, es_verdict *verdict, enum es_kind kind,
+	    const void *data, size_t len);
+	int (*refuse)(void *self, es_verdict *verdict, const char *reason);
 };
 
-/* The one symbol a plugin has.  < 0: it does not want to run. */
 #ifdef __cplusplus
 extern "C"
 #endif
-    int
+    int /* The one symbol a plugin has.  < 0: it does not want to run. */
     earshot_plugin(const struct es_host *host, struct es_handler *handler);
-typedef int (*es_plugin_fn)(
-    const struct es_host *host, struct es_handler *handler);
 
 #ifndef ES_NO_WRAPPERS
 #include "daemon/handler/earshot_calls.h" /* installed: in this one */

@@ -131,4 +131,19 @@ es_unref(const struct es_host *host, es_future *f)
 	host->unref(host->self, f);
 }
 
+/* Inside on_publish: the message is to be this one.  < 0: it is as it was. */
+static inline int
+es_change(const struct es_host *host, es_verdict *verdict, enum es_kind kind,
+    const void *data, size_t len)
+{
+	return host->change(host->self, verdict, kind, data, len);
+}
+
+/* Inside on_publish: it is not to be; reason, up to 123 bytes, is told. */
+static inline int
+es_refuse(const struct es_host *host, es_verdict *verdict, const char *reason)
+{
+	return host->refuse(host->self, verdict, reason);
+}
+
 #endif

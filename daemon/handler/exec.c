@@ -20,22 +20,28 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/consume.h"
+#include "daemon/handler/filter.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/handler/wire.h"
 #include "daemon/handler/worker.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #define TEXT_SHOWN 200 /* of a line that is no command */
 #define OPEN_TRIES_MAX 3
 #define AGAIN_US ES_MS(20)
 
 int
-exec_start(struct handler *handler)
+exec_new(struct handler *handler)
 {
 	const unsigned count = (unsigned)handler->conf->workers;
 	struct exec *exec;
@@ -50,11 +56,61 @@ exec_start(struct handler *handler)
 	if (getrandom(&exec->random, sizeof(exec->random), GRND_NONBLOCK) < 0)
 		exec->random = (uint64_t)clock_wall_us();
 	handler->exec = exec;
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
 		worker_init(&exec->workers[i], exec, i);
-	for (i = 0; i < count; i++)
-		worker_start(&exec->workers[i]);
+		command_init(&exec->workers[i]);
+	}
 	return 0;
+}
+
+void
+exec_start(struct exec *exec)
+{
+	unsigned i;
+
+	for (i = 0; i < exec->count; i++)
+		worker_start(&exec->workers[i]);
+}
+
+/* As posix_spawnp() will look for it. */
+static int
+find_program(const char *name)
+{
+	const char *path = getenv("PATH"), *end;
+	char full[PATH_MAX];
+	int r = -ENOENT;
+
+	if (strchr(name, '/') != NULL)
+		return access(name, X_OK) == 0 ? 0 : -errno;
+	for (path = path ? path : "/bin:/usr/bin"; r != 0; path = end + 1) {
+		end = strchrnul(path, ':');
+		if (snprintf(full, sizeof(full), "%.*s/%s", (int)(end - path),
+			path, name) < (int)sizeof(full) &&
+		    access(full, X_OK) == 0)
+			r = 0;
+		else if (errno == EACCES)
+			r = -EACCES;
+		if (*end == '\0')
+			break;
+	}
+	return r;
+}
+
+int
+exec_look_job(void *arg, es_value *ret)
+{
+	struct loading *loading = arg;
+	const struct conf_handler *conf = loading->handler->conf;
+	const char *name = conf->exec.items[0];
+	const int r = find_program(name);
+
+	(void)ret;
+	if (r < 0)
+		(void)snprintf(loading->text, sizeof(loading->text),
+		    "%s:%d: [handler%s%s] exec: %s: %s", conf->file, conf->line,
+		    *conf->name ? " " : "", conf->name, name,
+		    strerrordesc_np(-r)); /* cut where it is too long */
+	return r;
 }
 
 static void
@@ -287,8 +343,8 @@ land(struct session *session)
 	worker->flying--;
 }
 
-static struct session *
-find_flying(struct worker *worker, uint64_t seq)
+struct session *
+exec_flying(struct worker *worker, uint64_t seq)
 {
 	LIST_EACH_SAFE(node, next, &worker->flight)
 	{
@@ -304,7 +360,7 @@ find_flying(struct worker *worker, uint64_t seq)
 static int
 on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 {
-	struct session *session = find_flying(worker, seq);
+	struct session *session = exec_flying(worker, seq);
 	struct event *event;
 
 	if (session == NULL)
@@ -317,9 +373,11 @@ on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 		session->known = true;
 	if (event->kind == EVENT_CLOSE)
 		session->ended = true;
+	if (event->kind == EVENT_PUBLISH)
+		filter_judged(session, event);
 	session_handled(session, 1, (int64_t)event->len);
 	session_event_free(event);
-	if (session->name == 0)
+	if (session_consumes(session))
 		consume_more(session);
 	session_update(session); /* may be its end */
 	if (!list_empty(&worker->ready))
@@ -423,7 +481,9 @@ lose(struct session *session, struct event *event) LOOP_THREAD
 		session_refuse(session, 1011, "its handler failed");
 	if (event->kind == EVENT_CLOSE)
 		session->ended = true;
-	if (event->kind != EVENT_OPEN)
+	if (event->kind == EVENT_PUBLISH)
+		filter_lost(session, event);
+	else if (event->kind != EVENT_OPEN)
 		push_lost(session, event);
 	session_handled(session, 1, (int64_t)event->len);
 	session_event_free(event);
@@ -435,6 +495,7 @@ exec_on_over(struct worker *worker)
 	struct handler *handler = worker->exec->handler;
 	struct list *node;
 
+	command_forget(worker);
 	while ((node = list_first(&worker->flight)) != NULL) {
 		struct session *session =
 		    LIST_ENTRY(node, struct session, ready);

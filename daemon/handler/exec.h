@@ -4,7 +4,8 @@
 /*
  * exec: a handler's processes, and which session is with which.
  *
- * Life     exec_start -> exec_ready* -> exec_stop (or _hurry) -> exec_free.
+ * Life     exec_new -> exec_start -> exec_ready* -> exec_stop (or _hurry) ->
+ *          exec_free.
  * Order    A session's events are given one at a time, the next when the
  *          process has said that it is done with the one before.
  * Promise  A session stays with its process' place when the process dies:
@@ -16,7 +17,10 @@
 
 struct session;
 
-int exec_start(struct handler *handler) LOOP_THREAD; /* -ENOMEM */
+int exec_new(struct handler *handler) LOOP_THREAD; /* -ENOMEM */
+void exec_start(struct exec *exec) LOOP_THREAD;
+/* arg: struct loading.  An es_body_fn: is there a program of that name? */
+int exec_look_job(void *arg, es_value *ret) MAY_BLOCK;
 
 /* The session has events: they go to its process in their turn. */
 void exec_ready(struct session *session) LOOP_THREAD;

@@ -2,8 +2,8 @@
  * handler: the set of handlers, what is bound to them, and their end.
  *
  * The happy path: handlers_new() -> handlers_start() loads plugins and starts
- * processes -> sessions (session.c) -> handlers_await_idle() while the
- * connections are still there -> handlers_end() when they are gone ->
+ * processes (change.c) -> sessions (session.c) -> handlers_await_idle() while
+ * the connections are still there -> handlers_end() when they are gone ->
  * handlers_unload() -> handlers_free().
  *
  * Waiting for idle is waiting for two things: no session has anything to do,
@@ -17,8 +17,13 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/change.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/exec.h"
+#include "daemon/handler/filter.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/channel.h"
 
 #include <assert.h>
@@ -30,39 +35,50 @@
 #define TICK_US_MAX ES_S(1)
 #define HURRY_US ES_MS(500) /* for the last on_close, when time is up */
 
+static void
+on_drained(void *arg)
+{
+	struct handlers *handlers = arg;
+
+	if (handlers->waiting.done != NULL)
+		handlers_check_waiting(handlers);
+}
+
+void
+handlers_set_limits(struct handlers *handlers, const struct conf *conf)
+{
+	atomic_store(
+	    &handlers->message_bytes_max, conf->limits.message_bytes_max);
+	atomic_store(
+	    &handlers->history_limit_max, conf->limits.history_limit_max);
+}
+
 int
 handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 {
-	const struct conf *conf = rooms->conf;
 	struct handlers *handlers = memory_zalloc(sizeof(*handlers));
-	size_t i;
 
 	if (handlers == NULL)
 		return -ENOMEM;
 	handlers->rooms = *rooms;
 	handlers->refs = 1;
-	handlers->count = conf->handler_count;
+	handlers_set_limits(handlers, rooms->conf);
+	list_init(&handlers->all);
+	list_init(&handlers->changes);
 	list_init(&handlers->topics);
 	list_init(&handlers->fresh);
+	list_init(&handlers->ready);
+	list_init(&handlers->spare);
+	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
-	    memory_zalloc(rooms->slots * sizeof(*handlers->lines));
-	handlers->items =
-	    memory_zalloc(handlers->count * sizeof(*handlers->items));
-	if (handlers->lines == NULL || handlers->items == NULL) {
+	    memory_zalloc(handlers_slots(handlers) * sizeof(*handlers->lines));
+	if (handlers->lines == NULL || handlers->outbox == NULL) {
+		outbox_free(handlers->outbox);
 		memory_free(handlers->lines);
-		memory_free(handlers->items);
 		memory_free(handlers);
 		return -ENOMEM;
 	}
-	for (i = 0; i < handlers->count; i++) {
-		struct handler *handler = &handlers->items[i];
-
-		handler->conf = &conf->handlers[i];
-		handler->handlers = handlers;
-		list_init(&handler->sessions);
-		list_init(&handler->paused);
-		list_init(&handler->refused);
-	}
+	plugin_init();
 	*ret_handlers = handlers;
 	return 0;
 }
@@ -75,7 +91,7 @@ tick_us(const struct handlers *handlers)
 
 	for (i = 0; i < handlers->count; i++) {
 		const es_usec quarter =
-		    handlers->items[i].conf->callback_timeout_us / 4;
+		    handlers->items[i]->conf->callback_timeout_us / 4;
 
 		us = quarter < us ? quarter : us;
 	}
@@ -87,15 +103,22 @@ on_tick(void *arg)
 {
 	struct handlers *handlers = arg;
 	const int64_t now_us = clock_now_us();
-	size_t i;
 
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->tick);
 	handlers->tick = NULL;
-	for (i = 0; i < handlers->count; i++)
-		if (handlers->items[i].exec == NULL)
-			plugin_tick(&handlers->items[i], now_us);
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
+
+		if (handler->exec == NULL)
+			plugin_tick(handler, now_us);
+		filter_tick(handler, now_us);
+	}
 	consume_tick(handlers);
+	outbox_tick(handlers->outbox);
+	handlers_sweep(handlers);
 	if (es_call_later(handlers->rooms.loop, tick_us(handlers),
 		"handlers tick", on_tick, handlers, NULL, &handlers->tick) < 0)
 		log_error("late callbacks are not told of: out of memory");
@@ -105,43 +128,29 @@ static int
 start_on_loop(void *arg, es_value *ret)
 {
 	struct handlers *handlers = arg;
-	int r = 0;
-	size_t i;
 
 	(void)ret;
 	es_loop_assert(handlers->rooms.loop);
-	for (i = 0; i < handlers->count && r == 0; i++) {
-		struct handler *handler = &handlers->items[i];
-
-		if (handler->conf->plugin == NULL)
-			r = exec_start(handler);
-	}
-	consume_start(handlers);
-	if (r == 0)
-		r = es_call_later(handlers->rooms.loop, tick_us(handlers),
-		    "handlers tick", on_tick, handlers, NULL, &handlers->tick);
-	return r;
+	handlers_apply(handlers);
+	handlers->rooms.conf = NULL; /* others follow */
+	return es_call_later(handlers->rooms.loop, tick_us(handlers),
+	    "handlers tick", on_tick, handlers, NULL, &handlers->tick);
 }
 
 int
 handlers_start(struct handlers *handlers, char *ret_text, size_t size)
 {
 	es_future *f;
-	size_t i;
 	int r;
 
-	for (i = 0; i < handlers->count; i++) {
-		struct handler *handler = &handlers->items[i];
-
-		if (handler->conf->plugin == NULL)
-			continue;
-		r = plugin_load(handler, ret_text, size);
-		if (r < 0)
-			return r;
-	}
-	(void)snprintf(ret_text, size, "handlers: out of memory");
-	r = es_loop_invoke(handlers->rooms.loop, "start handlers",
-	    start_on_loop, handlers, NULL, &f);
+	outbox_open(handlers->outbox);
+	r = handlers_prepare(
+	    handlers, handlers->rooms.conf, ES_FOREVER, ret_text, size);
+	if (*ret_text == '\0')
+		(void)snprintf(ret_text, size, "handlers: out of memory");
+	if (r == 0)
+		r = es_loop_invoke(handlers->rooms.loop, "start handlers",
+		    start_on_loop, handlers, NULL, &f);
 	return r < 0 ? r : es_await_take(f, ES_FOREVER, NULL);
 }
 
@@ -155,12 +164,13 @@ handlers_for_path(struct handlers *handlers, const char *path, size_t len)
 	if (handlers == NULL)
 		return NULL;
 	for (i = 0; i < handlers->count; i++) {
-		const struct conf_list *paths = &handlers->items[i].conf->paths;
+		const struct conf_list *paths =
+		    &handlers->items[i]->conf->paths;
 
 		for (j = 0; j < paths->count; j++)
 			if (strlen(paths->items[j]) == len &&
 			    memcmp(paths->items[j], path, len) == 0)
-				return &handlers->items[i];
+				return handlers->items[i];
 	}
 	return NULL;
 }
@@ -186,8 +196,8 @@ handlers_for_channel(struct handlers *handlers, const char *channel, size_t len)
 		return NULL;
 	for (i = 0; i < handlers->count; i++)
 		if (handler_matches(
-			&handlers->items[i].conf->channels, channel, len))
-			return &handlers->items[i];
+			&handlers->items[i]->conf->channels, channel, len))
+			return handlers->items[i];
 	return NULL;
 }
 
@@ -237,15 +247,31 @@ finish_waiting(struct handlers *handlers)
 static bool
 is_idle(struct handlers *handlers)
 {
-	return handlers->active == 0 && handlers->pull == NULL &&
+	return handlers->active == 0 && list_empty(&handlers->fresh) &&
+	       outbox_is_empty(handlers->outbox) &&
 	       (!handlers->waiting.end || handlers->sessions == 0);
+}
+
+static bool
+stop_processes(struct handlers *handlers) LOOP_THREAD
+{
+	bool ended = true;
+
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
+
+		if (handler->exec != NULL)
+			ended = exec_stop(handler->exec) && ended;
+	}
+	return ended;
 }
 
 static void
 on_quiet(es_future *f, void *arg)
 {
 	struct handlers *handlers = arg;
-	size_t i;
 	bool ended = true;
 
 	es_loop_assert(handlers->rooms.loop);
@@ -257,9 +283,8 @@ on_quiet(es_future *f, void *arg)
 		handlers_check_waiting(handlers);
 		return;
 	}
-	for (i = 0; i < handlers->count && handlers->waiting.end; i++)
-		if (handlers->items[i].exec != NULL)
-			ended = exec_stop(handlers->items[i].exec) && ended;
+	if (handlers->waiting.end)
+		ended = stop_processes(handlers);
 	if (ended)
 		finish_waiting(handlers);
 }
@@ -342,14 +367,18 @@ handlers_end(struct handlers *handlers, void (*done)(void *arg), void *arg)
 void
 handlers_hurry(struct handlers *handlers)
 {
-	size_t i;
-
 	if (handlers == NULL || handlers->hurried)
 		return;
 	handlers->hurried = true;
-	for (i = 0; i < handlers->count; i++)
-		if (handlers->items[i].exec != NULL)
-			exec_hurry(handlers->items[i].exec);
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
+
+		if (handler->exec != NULL)
+			exec_hurry(handler->exec);
+	}
+	filters_hurry(handlers);
 	if (handlers->waiting.done == NULL)
 		return;
 	if (handlers->waiting.end)
@@ -376,10 +405,11 @@ uint64_t
 handlers_left(const struct handlers *handlers)
 {
 	uint64_t left = 0;
-	size_t i;
 
-	for (i = 0; handlers != NULL && i < handlers->count; i++)
-		left += (uint64_t)handlers->items[i].queued_events;
+	if (handlers == NULL)
+		return 0;
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	left += (uint64_t)LIST_ENTRY(node, struct handler, node)->queued_events;
 	return left;
 }
 
@@ -387,11 +417,54 @@ uint32_t
 handlers_stuck(const struct handlers *handlers)
 {
 	uint32_t stuck = 0;
-	size_t i;
 
-	for (i = 0; handlers != NULL && i < handlers->count; i++)
-		stuck += handlers->items[i].late;
+	if (handlers == NULL)
+		return 0;
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	stuck += LIST_ENTRY(node, struct handler, node)->late;
 	return stuck;
+}
+
+/*
+ * From now on the list of all is whoever's who unloads, and no plugin's
+ * function is begun.
+ */
+static int
+freeze_on_loop(void *arg, es_value *ret)
+{
+	struct handlers *handlers = arg;
+
+	(void)ret;
+	es_loop_assert(handlers->rooms.loop);
+	handlers->frozen = true;
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
+
+		atomic_store(&handler->disarmed, true);
+	}
+	return 0;
+}
+
+/* false: somebody is in a plugin's code, where end() is not for it. */
+static bool
+freeze(struct handlers *handlers, es_usec timeout)
+{
+	es_future *f;
+	int r = es_loop_invoke(handlers->rooms.loop, "freeze handlers",
+	    freeze_on_loop, handlers, NULL, &f);
+
+	if (r == 0)
+		r = es_await_take(f, timeout, NULL);
+	if (r == 0)
+		r = es_executor_quiet(
+		    handlers->rooms.work, handlers->rooms.loop, &f);
+	if (r == 0)
+		r = es_await_take(f, timeout, NULL);
+	if (r < 0)
+		log_debug("handlers: %s", strerrordesc_np(-r));
+	return r == 0;
 }
 
 int
@@ -399,46 +472,37 @@ handlers_unload(struct handlers *handlers, es_usec timeout)
 {
 	const es_usec until_us = clock_now_us() + timeout;
 	int left = 0;
-	size_t i;
 
-	for (i = 0; handlers != NULL && i < handlers->count; i++) {
+	if (handlers == NULL)
+		return 0;
+	if (!freeze(handlers, timeout))
+		return 0; /* the executor's end tells of it */
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(node, struct handler, node);
 		const es_usec rest_us = until_us - clock_now_us();
 
-		if (plugin_unload(
-			&handlers->items[i], rest_us > 0 ? rest_us : 0) == 0)
+		if (plugin_unload(handler, rest_us > 0 ? rest_us : 0) == 0)
 			continue;
 		left++;
-		log_error("end() does not come back handler=%s",
-		    handlers->items[i].conf->name);
+		log_error(
+		    "end() does not come back handler=%s", handler->conf->name);
 	}
 	return left;
-}
-
-static void
-handler_fini(struct handler *handler) LOOP_THREAD
-{
-	struct list *node;
-
-	cancel(&handler->retry);
-	while ((node = list_first(&handler->sessions)) != NULL) {
-		struct session *session =
-		    LIST_ENTRY(node, struct session, node);
-
-		session->busy = false; /* its executor is shut down */
-		session_free(session);
-	}
-	exec_free(handler->exec);
 }
 
 void
 handlers_free(struct handlers *handlers)
 {
-	size_t i;
+	struct list *node;
 
 	if (handlers == NULL)
 		return;
 	cancel(&handlers->tick);
+	cancel(&handlers->sweep);
 	cancel(&handlers->pull);
+	cancel(&handlers->start);
 	cancel(&handlers->waiting.call);
 	cancel(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
@@ -446,11 +510,17 @@ handlers_free(struct handlers *handlers)
 		    handlers->waiting.quiet, on_quiet, handlers);
 		es_future_unref(handlers->waiting.quiet);
 	}
-	for (i = 0; i < handlers->count; i++)
-		handler_fini(&handlers->items[i]);
+	outbox_free(handlers->outbox);
+	changes_free(handlers);
+	LIST_EACH_SAFE(each, next, &handlers->all) /* may be publishers: last */
+	handler_free_sessions(LIST_ENTRY(each, struct handler, node));
+	while ((node = list_first(&handlers->all)) != NULL)
+		handler_free(LIST_ENTRY(node, struct handler, node));
 	consume_end(handlers);
+	session_free_spare(handlers);
 	memory_free(handlers->items);
 	memory_free(handlers->lines);
+	memory_free(handlers->links);
 	handlers->items = NULL;
 	handlers->lines = NULL;
 	handlers_unref(handlers);

@@ -46,7 +46,7 @@ struct handler_ops {
 };
 
 struct handlers_rooms { /* borrowed until handlers_free() */
-	const struct conf *conf;
+	struct conf *conf; /* until handlers_start() is over */
 	struct hub *hub;
 	es_loop *loop;
 	es_executor *work, *sys;
@@ -64,6 +64,18 @@ int handlers_new(const struct handlers_rooms *rooms,
  */
 int handlers_start(
     struct handlers *handlers, char *ret_text, size_t size) MAY_BLOCK;
+
+/*
+ * Another configuration: plugins that are new or others are loaded, programs
+ * looked for, and nothing has changed yet.  0: apply or abandon follows, on
+ * the loop.  ret_text, unless "": what is wrong with the configuration, with
+ * file and line.  -ETIMEDOUT, -ECANCELED, -ENOMEM: given up.
+ */
+int handlers_prepare(struct handlers *handlers, struct conf *conf,
+    es_usec timeout, char *ret_text, size_t size) MAY_BLOCK;
+/* What was prepared serves; who is with another handler stays with it. */
+void handlers_apply(struct handlers *handlers) LOOP_THREAD;
+void handlers_abandon(struct handlers *handlers) LOOP_THREAD;
 
 /*
  * Which handler is bound to a path, or to raw connections of a channel.
@@ -120,6 +132,9 @@ void handlers_disarm(struct handlers *handlers) LOOP_THREAD; /* NULL: no-op */
 
 /* The plugins' end(), at most that long.  Before the executor is shut down. */
 int handlers_unload(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
+
+/* What the filters' threads left running.  NULL: 0. */
+int handlers_stop_filters(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
 
 /* At any time, NULL too; no worker may be in a callback. */
 void handlers_free(struct handlers *handlers) LOOP_THREAD;

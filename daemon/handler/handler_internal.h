@@ -11,9 +11,26 @@
 #include "daemon/handler/handler.h"
 
 #include <stdatomic.h>
+#include <sys/types.h>
+#include <time.h>
 
+struct change;
 struct exec;
-struct bridge;
+struct event;
+struct session;
+struct links;
+struct handler_feeds;
+
+#define HANDLERS_FORMER_MAX 256 /* a reload with more is refused */
+#define PLUGIN_COPIES_MAX 256 /* code is never unloaded; likewise */
+
+/* A plugin's file when it was loaded. */
+struct plugin_file {
+	dev_t dev;
+	ino_t ino;
+	off_t size;
+	struct timespec changed;
+};
 
 /* What any thread may know of a connection. */
 struct line {
@@ -32,9 +49,24 @@ struct handler_counts {
 	uint64_t bad_lines; /* what processes said and we did not take */
 	uint64_t commands; /* what they asked for */
 	uint64_t gaps; /* consumed messages that were gone before their turn */
+	uint64_t publishes, publishes_changed; /* filtered */
+	uint64_t publishes_refused, publishes_failed;
+};
+
+enum handler_state {
+	HANDLER_COMING, /* being loaded, or to be applied */
+	HANDLER_SERVING,
+	HANDLER_RETIRED, /* has the sessions it had, gets none */
+	HANDLER_ENDING, /* a plugin's end() runs */
+	HANDLER_ENDED /* a plugin's: its code may still name it */
 };
 
 struct handler {
+	struct list node; /* in handlers.all */
+	enum handler_state state;
+	bool served;
+	struct handler *former, *later; /* of the same name, by age */
+	struct conf *whole; /* of which conf is a part */
 	const struct conf_handler *conf;
 	struct handlers *handlers;
 	struct list sessions;
@@ -50,7 +82,12 @@ struct handler {
 	struct es_handler plugin;
 	struct es_host host;
 	void *object; /* as dlopen() gave it */
+	struct plugin_file file;
 	bool loaded;
+	struct hub_publisher publisher;
+	_Atomic bool disarmed; /* its functions do not run any more */
+	_Atomic uint32_t jobs; /* of those, with the workers */
+	es_future *ending;
 	_Atomic int64_t in_flight; /* bytes on their way onto the loop */
 	_Atomic uint64_t again; /* times one was told -EAGAIN */
 };
@@ -58,16 +95,32 @@ struct handler {
 struct handlers {
 	struct handlers_rooms rooms;
 	struct line *lines; /* by slot */
-	struct handler *items;
+	struct list all;
+	struct handler **items; /* that serve, in the file's order */
 	size_t count;
-	es_call *tick;
+	es_executor *filter; /* NULL: no plugin filters */
+	struct outbox *outbox; /* from all threads to the loop */
+	struct list ready, spare; /* round.c: sessions; session.c: memory */
+	unsigned spare_count;
+	unsigned former_count, loads, copies; /* copies: of plugins' code */
+	bool applied; /* once, at the start */
+	struct change *change; /* to be applied, or on the way to that */
+	struct list changes; /* and those given up, with a job that runs */
+	_Atomic int64_t message_bytes_max, history_limit_max;
+	es_call *start, *tick, *sweep;
+	bool watching; /* consume.c: publishes */
+	bool frozen; /* the plugins are being ended: no handler goes or comes */
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
-	bool closing, hurried, ended; /* no callback is begun any more */
+	bool gated, closing, hurried; /* gated: filter.c */
+	bool ended; /* no callback is begun any more */
 	_Atomic unsigned refs; /* the owner's, and of later.c */
 	_Atomic uint32_t laters; /* functions that wait for their time */
 	struct list topics, fresh; /* consume.c */
 	es_call *pull;
+	struct links *links; /* upstream.c; NULL: none yet */
+	const struct handler_feeds *feeds;
+	void *feeds_arg;
 	struct { /* whoever waits for idle, or for the end */
 		void (*done)(void *arg);
 		void *arg;
@@ -80,61 +133,15 @@ struct handlers {
 /* handler.c: does one of the patterns match? */
 bool handler_matches(
     const struct conf_list *patterns, const char *name, size_t len);
+/* Those of [limits] that plugins' threads look at. */
+void handlers_set_limits(struct handlers *handlers, const struct conf *conf);
 /* Something has ended; is anybody waiting for that? */
 void handlers_check_waiting(struct handlers *handlers);
 
-/*
- * Gives a future of a plugin back.  A failure that the plugin does not look at
- * is its own business: nothing is reported, it could be one a message.
- */
-static inline void
-future_leave(es_future *f)
-{
-	if (f != NULL)
-		(void)es_future_result(f, NULL);
-	es_future_unref(f);
-}
-
-static inline es_conn
-conn_name(uint32_t slot, uint32_t generation)
-{
-	return ((es_conn)generation + 1) << 32 | slot;
-}
-static inline uint32_t
-conn_slot(es_conn name)
-{
-	return (uint32_t)name;
-}
-static inline uint32_t
-conn_generation(es_conn name)
-{
-	return (uint32_t)(name >> 32) - 1;
-}
-
-/* plugin.c */
-int plugin_load(struct handler *handler, char *ret_text, size_t size) MAY_BLOCK;
-int plugin_unload(struct handler *handler, es_usec timeout) MAY_BLOCK;
-/* Hands what is queued to a worker, now or when there is room there. */
-struct session;
-void plugin_ready(struct session *session) LOOP_THREAD;
-void plugin_retry(struct handler *handler) LOOP_THREAD;
-/* Who runs for longer than callback_timeout? */
-void plugin_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
-
-/* bridge.c: the host's table */
-void bridge_init(struct handler *handler);
-
 /* handler.c.  The last reference frees the struct, not what it holds. */
 void handlers_unref(struct handlers *handlers) ANY_THREAD;
-
 /* later.c: es_run(), es_call_later() */
 int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future) ANY_THREAD;
-
-/* consume.c */
-void consume_start(struct handlers *handlers) LOOP_THREAD;
-void consume_more(struct session *session) LOOP_THREAD; /* read what fits */
-void consume_tick(struct handlers *handlers) LOOP_THREAD;
-void consume_end(struct handlers *handlers) LOOP_THREAD;
 
 #endif

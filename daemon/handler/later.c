@@ -10,7 +10,7 @@
  */
 
 #include "daemon/base/memory.h"
-#include "daemon/handler/handler_internal.h"
+#include "daemon/handler/session.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -20,6 +20,7 @@
 
 struct later {
 	struct handlers *handlers; /* referenced where there is a delay */
+	struct handler *handler; /* good while handlers has not ended */
 	void (*fn)(void *arg);
 	void *arg;
 	es_drop drop;
@@ -44,6 +45,7 @@ later_job(void *arg, es_value *ret)
 
 	(void)ret;
 	later->fn(later->arg);
+	atomic_fetch_sub(&later->handler->jobs, 1);
 	if (later->f != NULL)
 		(void)es_future_set_result(later->f, ES_NOTHING);
 	later_free(later);
@@ -63,11 +65,29 @@ later_drop(void *arg)
 	later_free(later);
 }
 
+static void
+later_drop_job(void *arg)
+{
+	struct later *later = arg;
+
+	atomic_fetch_sub(&later->handler->jobs, 1);
+	later_drop(later);
+}
+
+/* end() comes when there are no jobs, and none comes after that. */
 static int
 later_submit(struct later *later, es_future **ret_future)
 {
-	return es_executor_submit(later->handlers->rooms.work, 0, "plugin job",
-	    later_job, later, later_drop, NULL, ret_future);
+	int r = -ESHUTDOWN;
+
+	atomic_fetch_add(&later->handler->jobs, 1);
+	if (!atomic_load(&later->handler->disarmed))
+		r = es_executor_submit(later->handlers->rooms.work, 0,
+		    "plugin job", later_job, later, later_drop_job, NULL,
+		    ret_future);
+	if (r < 0)
+		atomic_fetch_sub(&later->handler->jobs, 1);
+	return r;
 }
 
 static void
@@ -132,16 +152,22 @@ int
 bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
     es_drop drop, es_future **ret_future)
 {
-	struct handlers *handlers = ((struct handler *)self)->handlers;
+	struct handler *handler = self;
 	struct later *later;
 	int r;
 
 	if (fn == NULL || delay_us < 0)
 		return -EINVAL;
+	if (!outbox_is_open(handler->handlers->outbox))
+		return -ESHUTDOWN;
 	later = memory_alloc(sizeof(*later));
 	if (later == NULL)
 		return -ENOMEM;
-	*later = (struct later){ handlers, fn, arg, drop, NULL };
+	*later = (struct later){ .handlers = handler->handlers,
+		.handler = handler,
+		.fn = fn,
+		.arg = arg,
+		.drop = drop };
 	r = delay_us == 0 ? later_submit(later, ret_future)
 			  : run_later(later, delay_us, ret_future);
 	if (r < 0) {

@@ -33,6 +33,15 @@ static const struct metric {
 	    "lines of processes that were not taken"),
 	COUNT(gaps, "handler_gaps_total",
 	    "messages that were gone before a consuming handler had them"),
+	COUNT(publishes, "handler_publishes_total",
+	    "messages the handler was asked about before they were published"),
+	COUNT(publishes_changed, "handler_publishes_changed_total",
+	    "of those, changed"),
+	COUNT(publishes_refused, "handler_publishes_refused_total",
+	    "of those, refused"),
+	COUNT(publishes_failed, "handler_publishes_failed_total",
+	    "of those, refused because the handler failed: it died, or took "
+	    "longer than limit callback_timeout"),
 #undef COUNT
 };
 
@@ -54,29 +63,53 @@ put_value(struct buffer *out, const char *name, const struct handler *handler,
 	    handler->conf->name, value);
 }
 
+/* One a name: the youngest, whose former ones are counted with it. */
+static bool
+is_shown(const struct handler *handler)
+{
+	return handler->later == NULL && handler->served &&
+	       handler->state != HANDLER_ENDED;
+}
+
 static int
 put_counter(struct buffer *out, const struct handlers *handlers,
     const struct metric *metric)
 {
 	int error = put_head(out, metric->name, "counter", metric->help);
-	size_t i;
 
-	for (i = 0; i < handlers->count && error == 0; i++) {
-		const struct handler *handler = &handlers->items[i];
-		const void *field =
-		    (const char *)&handler->counts + metric->offset;
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		const struct handler *shown =
+		    LIST_ENTRY(node, struct handler, node);
+		uint64_t sum = 0;
 
-		error = put_value(
-		    out, metric->name, handler, *(const uint64_t *)field);
+		for (const struct handler *each = shown; each != NULL;
+		     each = each->former)
+			sum += *(const uint64_t *)(const void
+				*)((const char *)&each->counts +
+				   metric->offset);
+		if (error == 0 && is_shown(shown))
+			error = put_value(out, metric->name, shown, sum);
 	}
 	return error;
 }
 
-enum gauge { SESSIONS, QUEUED, BUSY, STUCK, PROCESSES, IN_FLIGHT, AGAIN };
+enum gauge {
+	FORMER,
+	SESSIONS,
+	QUEUED,
+	BUSY,
+	STUCK,
+	PROCESSES,
+	IN_FLIGHT,
+	AGAIN
+};
 
 static const struct {
 	const char *name, *type, *help;
 } gauges[] = {
+	[FORMER] = { "handler_former", "gauge",
+	    "those of before a reload that still have connections" },
 	[SESSIONS] = { "handler_connections", "gauge", "connections it has" },
 	[QUEUED] = { "handler_queued", "gauge", "events not handled yet" },
 	[BUSY] = { "handler_busy", "gauge", "callbacks given to a worker" },
@@ -93,6 +126,8 @@ static uint64_t
 gauge_of(const struct handler *handler, enum gauge gauge)
 {
 	switch (gauge) {
+	case FORMER:
+		return handler->state != HANDLER_SERVING;
 	case SESSIONS:
 		return handler->session_count;
 	case QUEUED:
@@ -109,6 +144,27 @@ gauge_of(const struct handler *handler, enum gauge gauge)
 		return atomic_load(&handler->again);
 	}
 	return 0;
+}
+
+static int
+put_gauge(struct buffer *out, const struct handlers *handlers, enum gauge gauge)
+{
+	int error = put_head(
+	    out, gauges[gauge].name, gauges[gauge].type, gauges[gauge].help);
+
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	{
+		const struct handler *shown =
+		    LIST_ENTRY(node, struct handler, node);
+		uint64_t sum = 0;
+
+		for (const struct handler *each = shown; each != NULL;
+		     each = each->former)
+			sum += gauge_of(each, gauge);
+		if (error == 0 && is_shown(shown))
+			error = put_value(out, gauges[gauge].name, shown, sum);
+	}
+	return error;
 }
 
 /* The executor's, which is there without a handler too. */
@@ -138,18 +194,15 @@ handlers_put_metrics(struct buffer *out, void *arg)
 {
 	const struct handlers *handlers = arg;
 	int error = put_work(out, handlers);
-	size_t i, j;
+	bool any = false;
+	size_t i;
 
-	if (handlers->count == 0)
+	LIST_EACH_SAFE(node, next, &handlers->all)
+	any = any || is_shown(LIST_ENTRY(node, struct handler, node));
+	if (!any)
 		return error; /* no name without a value */
-	for (i = 0; i < sizeof(gauges) / sizeof(*gauges) && error == 0; i++) {
-		error = put_head(
-		    out, gauges[i].name, gauges[i].type, gauges[i].help);
-		for (j = 0; j < handlers->count && error == 0; j++)
-			error =
-			    put_value(out, gauges[i].name, &handlers->items[j],
-				gauge_of(&handlers->items[j], (enum gauge)i));
-	}
+	for (i = 0; i < sizeof(gauges) / sizeof(*gauges) && error == 0; i++)
+		error = put_gauge(out, handlers, (enum gauge)i);
 	for (i = 0; i < sizeof(metrics) / sizeof(*metrics) && error == 0; i++)
 		error = put_counter(out, handlers, &metrics[i]);
 	return error;

@@ -1,38 +1,34 @@
 /*
- * plugin: a shared object, loaded, and its callbacks on workers.
+ * plugin: a shared object, loaded, and its callbacks on workers (round.c).
  *
- * The happy path: plugin_load() on a worker, before the daemon listens ->
- * plugin_ready() moves what a session has queued to `running` and submits a
- * job -> the job calls back, one event after the other, for RUN_US_MAX ->
- * on_ran() on the loop takes back what is left.
+ * What is loaded already, by another handler or a former one, is loaded again
+ * as a copy of its file: each has variables of its own, and of another file
+ * under the same name the loader would give back the old one.
  *
- * What can go wrong:
- * - the executor's queue is full (of the plugin's own jobs): the session
- *   waits in line, and is tried again;
- * - a callback takes long: the rest of the batch waits for another turn behind
- *   the other sessions, and after callback_timeout it is told and counted; it
- *   cannot be ended;
- * - the plugin calls exit() while it is loaded: told, and exit code 2.
+ * What can go wrong: it is none, or of another version; it calls exit() while
+ * it is loaded: told, and exit code 2.
  */
 
-#include "daemon/base/clock.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/base/log.h"
-#include "daemon/base/memory.h"
-#include "daemon/handler/session.h"
+#include "daemon/handler/filter.h"
 
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#define RUN_EVENTS_MAX 256 /* given to one job */
-#define RUN_US_MAX ES_MS(5) /* then it is somebody else's turn */
-#define RETRY_US ES_MS(5)
 #define EXIT_START 2
+#define COPY_NAME_BYTES_MAX 128 /* a bit of its number is two of them */
+#define COPY_BYTES_MAX (1024 * 1024) /* at a time */
 #define CODE_FORBIDDEN 4403
 
 /* Callbacks, on a worker */
@@ -116,223 +112,31 @@ call_back(struct session *session, struct event *event)
 	case EVENT_CLOSE:
 		call_close(session, event);
 		break;
+	case EVENT_PUBLISH: /* filter_call() */
+		break;
 	}
 }
 
-static int
-run_job(void *arg, es_value *ret)
+bool
+plugin_handle(struct session *session, struct event *event)
 {
-	struct session *session = arg;
-	const int64_t until_us = clock_now_us() + RUN_US_MAX;
-	struct list *node;
+	bool more = true;
 
-	(void)ret;
-	while ((node = list_first(&session->running)) != NULL) {
-		struct event *event = LIST_ENTRY(node, struct event, node);
-
-		list_remove(node);
+	session->handled++;
+	session->handled_bytes += (int64_t)event->len;
+	if (event->kind == EVENT_PUBLISH) {
+		more = filter_call(session, event); /* keeps it */
+	} else {
 		call_back(session, event);
-		session->handled++;
-		session->handled_bytes += (int64_t)event->len;
-		session_event_free(event);
-		if (clock_now_us() >= until_us)
-			break;
+		list_append(&session->spent, &event->node);
 	}
-	return 0;
-}
-
-/* Handing over, on the loop */
-
-static void
-take_back(struct session *session)
-{
-	struct list *node;
-
-	while (!list_empty(&session->running)) {
-		node = session->running.prev;
-		list_remove(node);
-		list_prepend(&session->events, node);
-	}
-}
-
-static void
-count_back(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	handler->counts.failed += (uint64_t)session->failed;
-	session_handled(session, session->handled, session->handled_bytes);
-	session->handled = session->handled_bytes = session->failed = 0;
-}
-
-static void
-on_ran(es_future *f, void *arg)
-{
-	struct session *session = arg;
-	struct handler *handler = session->handler;
-	const uint16_t refuse = session->refuse;
-
-	es_loop_assert(handler->handlers->rooms.loop);
-	es_future_unref(f);
-	assert(session->busy);
-	session->busy = false;
-	handler->busy--;
-	if (session->told_late)
-		handler->late--;
-	session->told_late = false;
-	take_back(session);
-	count_back(session);
-	if (refuse != 0 && !session->refused)
-		session_refuse(session, refuse, "refused");
-	if (session->name == 0)
-		consume_more(session);
-	if (!list_empty(&handler->refused))
-		plugin_retry(handler);
-	session_update(session);
-}
-
-/* 0, or -errno: nothing has changed. */
-static int
-submit(struct session *session)
-{
-	const struct handlers_rooms *rooms = &session->handler->handlers->rooms;
-	es_future *f;
-	int r;
-
-	r = es_executor_submit(rooms->work, (uint64_t)(uintptr_t)session,
-	    "callback", run_job, session, NULL, rooms->loop, &f);
-	if (r < 0)
-		return r;
-	r = es_future_add_done_callback(f, rooms->loop, on_ran, session, NULL);
-	if (r < 0)
-		session->orphan = f; /* no memory: plugin_tick() looks */
-	return 0;
-}
-
-static int
-run(struct session *session)
-{
-	struct handler *handler = session->handler;
-	int events = 0, r;
-
-	assert(!session->busy);
-	assert(list_empty(&session->running));
-	while (!list_empty(&session->events) && events++ < RUN_EVENTS_MAX) {
-		struct list *node = list_first(&session->events);
-
-		list_remove(node);
-		list_append(&session->running, node);
-	}
-	session->busy = true;
-	session->busy_since = clock_now_us();
-	r = submit(session);
-	if (r < 0) {
-		session->busy = false;
-		take_back(session);
-		return r;
-	}
-	handler->busy++;
-	return 0;
-}
-
-static void
-on_retry(void *arg)
-{
-	struct handler *handler = arg;
-
-	es_loop_assert(handler->handlers->rooms.loop);
-	es_call_unref(handler->retry);
-	handler->retry = NULL;
-	plugin_retry(handler);
-}
-
-static void
-wait_in_line(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	list_append(&handler->refused, &session->ready);
-	if (handler->retry == NULL &&
-	    es_call_later(handler->handlers->rooms.loop, RETRY_US,
-		"callback retry", on_retry, handler, NULL, &handler->retry) < 0)
-		log_debug("no timer: tried again with the next callback");
-}
-
-void
-plugin_ready(struct session *session)
-{
-	if (run(session) < 0)
-		wait_in_line(session);
-}
-
-void
-plugin_retry(struct handler *handler)
-{
-	struct list *node;
-
-	while ((node = list_first(&handler->refused)) != NULL) {
-		struct session *session =
-		    LIST_ENTRY(node, struct session, ready);
-
-		list_remove(node);
-		if (session->busy || list_empty(&session->events))
-			continue;
-		if (run(session) == 0)
-			continue;
-		wait_in_line(session);
-		return;
-	}
-}
-
-static void
-take_orphan(struct session *session)
-{
-	es_future *f = session->orphan;
-
-	session->orphan = NULL;
-	on_ran(f, session);
-}
-
-static void
-tell_late(struct session *session)
-{
-	struct handler *handler = session->handler;
-
-	session->told_late = true;
-	handler->late++;
-	handler->counts.late++;
-	log_warn("callback runs for longer than callback_timeout "
-		 "handler=%s conn=%u.%u",
-	    handler->conf->name, conn_slot(session->name),
-	    conn_generation(session->name));
-}
-
-void
-plugin_tick(struct handler *handler, int64_t now_us)
-{
-	LIST_EACH_SAFE(node, next, &handler->sessions)
-	{
-		struct session *session =
-		    LIST_ENTRY(node, struct session, node);
-
-		if (!session->busy)
-			continue;
-		if (session->orphan != NULL && es_future_done(session->orphan))
-			take_orphan(session); /* may be its end */
-		else if (!session->told_late &&
-			 now_us - session->busy_since >=
-			     handler->conf->callback_timeout_us)
-			tell_late(session);
-	}
+	return more;
 }
 
 /* Loading, on a worker */
 
-struct loading {
-	struct handler *handler;
-	char *text;
-	size_t size;
-};
+typedef int (*plugin_fn)(
+    const struct es_host *host, struct es_handler *handler);
 
 /* Which plugin is being loaded; on_exit() has no way to be taken back. */
 static _Atomic(const char *) loading_path;
@@ -362,18 +166,20 @@ fault(struct loading *loading, const char *fmt, ...)
 	va_list args;
 	int len;
 
-	len = snprintf(loading->text, loading->size,
-	    "[handler%s%s] plugin: ", *conf->name ? " " : "", conf->name);
-	if (len < 0 || (size_t)len >= loading->size)
+	len = snprintf(loading->text, sizeof(loading->text),
+	    "%s:%d: [handler%s%s] plugin: ", conf->file, conf->line,
+	    *conf->name ? " " : "", conf->name);
+	if (len < 0 || (size_t)len >= sizeof(loading->text))
 		return;
 	va_start(args, fmt);
-	(void)vsnprintf(loading->text + len, loading->size - (size_t)len, fmt,
+	(void)vsnprintf(loading->text + len,
+	    sizeof(loading->text) - (size_t)len, fmt,
 	    args); /* cut where it is too long */
 	va_end(args);
 }
 
 static int
-begin_plugin(struct loading *loading, es_plugin_fn fn)
+begin_plugin(struct loading *loading, plugin_fn fn)
 {
 	struct handler *handler = loading->handler;
 	const int r = fn(&handler->host, &handler->plugin);
@@ -383,60 +189,176 @@ begin_plugin(struct loading *loading, es_plugin_fn fn)
 		    handler->conf->plugin, strerrordesc_np(-r) ?: "?");
 		return -ECANCELED;
 	}
-	if (handler->plugin.version == ES_PLUGIN_VERSION)
+	if (handler->plugin.version != ES_PLUGIN_VERSION) {
+		fault(loading, "%s is of version %u, expected %u",
+		    handler->conf->plugin, handler->plugin.version,
+		    ES_PLUGIN_VERSION);
+		return -ENOEXEC;
+	}
+	if (handler->conf->filters.count == 0 ||
+	    handler->plugin.on_publish != NULL)
 		return 0;
-	fault(loading, "%s is of version %u, expected %u",
-	    handler->conf->plugin, handler->plugin.version, ES_PLUGIN_VERSION);
+	fault(loading, "%s has no on_publish, which filter needs",
+	    handler->conf->plugin);
 	return -ENOEXEC;
 }
 
-static int
-load_job(void *arg, es_value *ret)
+/*
+ * A name that no object had before: the loader goes by names, and numbers of
+ * descriptors come again.  What stands for a bit means nothing to the kernel.
+ */
+static void
+put_copy_name(char out[static COPY_NAME_BYTES_MAX], int fd, unsigned number)
 {
-	struct loading *loading = arg;
-	const char *path = loading->handler->conf->plugin;
-	es_plugin_fn fn;
-	void **object = &loading->handler->object;
+	char *at = stpcpy(out, "/proc/self");
 
-	(void)ret;
-	*object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
-	if (*object == NULL) {
-		fault(loading, "%s", dlerror());
+	for (; number != 0; number >>= 1)
+		at = stpcpy(at, number & 1 ? "/." : "/");
+	(void)snprintf(
+	    at, COPY_NAME_BYTES_MAX - (size_t)(at - out), "/fd/%d", fd);
+}
+
+static int
+copy_file(int from, int to)
+{
+	ssize_t n;
+
+	do
+		n = sendfile(to, from, NULL, COPY_BYTES_MAX);
+	while (n > 0);
+	return n < 0 ? -errno : 0;
+}
+
+/* The same object again, with variables of its own.  NULL: told. */
+static void *
+load_copy(struct loading *loading, int file)
+{
+	const char *path = loading->handler->conf->plugin;
+	char name[COPY_NAME_BYTES_MAX];
+	void *object = NULL;
+	int fd, r;
+
+	if (!loading->may_copy) {
+		fault(
+		    loading, "%s: loaded too often, a restart is needed", path);
+		return NULL;
+	}
+	fd = memfd_create("plugin", MFD_CLOEXEC);
+	r = fd < 0 ? -errno : copy_file(file, fd);
+	if (r < 0)
+		fault(loading, "%s: not copied: %s", path, strerrordesc_np(-r));
+	if (r == 0) {
+		put_copy_name(name, fd, loading->number);
+		object = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+		if (object == NULL)
+			fault(loading, "%s: %s", path, dlerror());
+	}
+	if (fd >= 0)
+		(void)close(fd); /* the loader has mapped it */
+	loading->copied = object != NULL;
+	return object;
+}
+
+static struct plugin_file
+identity(const struct stat *stat)
+{
+	return (struct plugin_file){ stat->st_dev, stat->st_ino, stat->st_size,
+		stat->st_mtim };
+}
+
+static bool
+same_file(const struct plugin_file *a, const struct plugin_file *b)
+{
+	return a->dev == b->dev && a->ino == b->ino && a->size == b->size &&
+	       a->changed.tv_sec == b->changed.tv_sec &&
+	       a->changed.tv_nsec == b->changed.tv_nsec;
+}
+
+static int
+load_object(struct loading *loading)
+{
+	struct handler *handler = loading->handler;
+	const char *path = handler->conf->plugin;
+	const int file = open(path, O_RDONLY | O_CLOEXEC);
+	struct stat stat;
+	void *there;
+
+	if (file < 0) { /* the loader may still know it by name */
+		fault(loading, "%s: %s", path, strerrordesc_np(errno));
 		return -ENOENT;
 	}
-	/* Never closed: its code may be in use up to the last instruction. */
-	fn = (es_plugin_fn)(uintptr_t)dlsym(*object, "earshot_plugin");
-	if (fn == NULL) {
-		fault(loading, "%s has no symbol earshot_plugin", path);
-		return -ENOEXEC;
+	if (fstat(file, &stat) == 0)
+		handler->file = identity(&stat);
+	there = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+	if (there == NULL) {
+		handler->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+		if (handler->object == NULL)
+			fault(loading, "%s", dlerror());
+	} else {
+		handler->object = load_copy(loading, file);
 	}
-	return begin_plugin(loading, fn);
+	if (there != NULL)
+		(void)dlclose(there); /* only looked for; it stays loaded */
+	(void)close(file);
+	return handler->object == NULL ? -ENOENT : 0;
 }
 
 int
-plugin_load(struct handler *handler, char *ret_text, size_t size)
+plugin_load_job(void *arg, es_value *ret)
 {
-	const struct handlers_rooms *rooms = &handler->handlers->rooms;
-	struct loading loading = { handler, ret_text, size };
-	es_future *f;
+	struct loading *loading = arg;
+	struct handler *handler = loading->handler;
+	plugin_fn fn;
 	int r;
 
+	(void)ret;
+	r = filters_threads(handler->handlers, handler);
+	if (r < 0) {
+		fault(loading, "%s", strerrordesc_np(-r));
+		return r;
+	}
 	bridge_init(handler);
-	(void)on_exit(on_process_exit, NULL); /* without it: no message */
 	atomic_store(&loading_path, handler->conf->plugin);
-	r = es_executor_submit(
-	    rooms->work, 0, "load plugin", load_job, &loading, NULL, NULL, &f);
+	r = load_object(loading);
+	/* Never closed: its code may be in use up to the last instruction. */
+	fn = r < 0 ? NULL
+		   : (plugin_fn)(uintptr_t)dlsym(
+			 handler->object, "earshot_plugin");
+	if (r == 0 && fn == NULL) {
+		fault(loading, "%s has no symbol earshot_plugin",
+		    handler->conf->plugin);
+		r = -ENOEXEC;
+	}
 	if (r == 0)
-		r = es_await_take(f, ES_FOREVER, NULL);
-	else
-		fault(&loading, "%s", strerrordesc_np(-r));
+		r = begin_plugin(loading, fn);
 	atomic_store(&loading_path, NULL);
-	handler->loaded = r == 0;
 	return r;
 }
 
-static int
-unload_job(void *arg, es_value *ret)
+int
+plugin_look_job(void *arg, es_value *ret)
+{
+	const struct loading *loading = arg;
+	struct plugin_file now;
+	struct stat found;
+
+	(void)ret;
+	if (stat(loading->handler->conf->plugin, &found) < 0)
+		return -ESTALE;
+	now = identity(&found);
+	return same_file(&now, &loading->handler->file) ? 0 : -ESTALE;
+}
+
+void
+plugin_init(void)
+{
+	(void)on_exit(on_process_exit, NULL); /* without it: no message */
+}
+
+/* The end */
+
+int
+plugin_end_job(void *arg, es_value *ret)
 {
 	struct handler *handler = arg;
 
@@ -452,10 +374,13 @@ plugin_unload(struct handler *handler, es_usec timeout)
 	es_future *f;
 	int r;
 
-	if (!handler->loaded || handler->plugin.end == NULL)
+	if (handler->state == HANDLER_ENDING)
+		return es_await(handler->ending, timeout);
+	if (!handler->loaded || handler->plugin.end == NULL ||
+	    handler->state == HANDLER_ENDED)
 		return 0;
-	r = es_executor_submit(
-	    rooms->work, 0, "end plugin", unload_job, handler, NULL, NULL, &f);
+	r = es_executor_submit(rooms->work, 0, "end plugin", plugin_end_job,
+	    handler, NULL, NULL, &f);
 	if (r < 0)
 		return r;
 	r = es_await(f, timeout);

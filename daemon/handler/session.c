@@ -18,12 +18,20 @@
 #include "daemon/handler/session.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/change.h"
+#include "daemon/handler/consume.h"
 #include "daemon/handler/exec.h"
+#include "daemon/handler/filter.h"
+#include "daemon/handler/plugin.h"
+#include "daemon/handler/upstream_internal.h"
 #include "proto/frame.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+
+#define EVENT_ROOM 128
+#define EVENTS_SPARE_MAX 2048 /* half a megabyte */
 
 struct event *
 session_event_new(enum event_kind kind, const void *data, size_t len)
@@ -45,56 +53,57 @@ session_event_free(struct event *event)
 {
 	if (event != NULL)
 		assert(list_empty(&event->node));
-	memory_free(event);
+	if (event != NULL && event->kind == EVENT_PUBLISH)
+		ask_free(ask_of(event));
+	else
+		memory_free(event);
+}
+
+/*
+ * Messages are taken in on the loop, handled on workers: their memory comes
+ * back to the loop, for malloc() finds a thread's own the fastest.
+ */
+static struct event *
+message_new(struct handlers *handlers, const void *data, size_t len)
+{
+	struct list *node = list_first(&handlers->spare);
+	struct event *event;
+
+	if (len > EVENT_ROOM)
+		return session_event_new(EVENT_MESSAGE, data, len);
+	if (node != NULL) {
+		list_remove(node);
+		handlers->spare_count--;
+		event = LIST_ENTRY(node, struct event, node);
+	} else {
+		event = memory_alloc(sizeof(*event) + EVENT_ROOM + 1);
+		if (event == NULL)
+			return NULL;
+	}
+	*event = (struct event){
+		.kind = EVENT_MESSAGE,
+		.room = EVENT_ROOM,
+		.len = len,
+	};
+	list_init(&event->node);
+	if (len > 0)
+		memcpy(event->data, data, len);
+	event->data[len] = '\0';
+	return event;
+}
+
+void
+session_event_recycle(struct handlers *handlers, struct event *event)
+{
+	if (event->room == 0 || handlers->spare_count >= EVENTS_SPARE_MAX) {
+		session_event_free(event);
+		return;
+	}
+	handlers->spare_count++;
+	list_prepend(&handlers->spare, &event->node);
 }
 
 /* Life */
-
-static size_t
-text_bytes(const char *text)
-{
-	return text != NULL ? strlen(text) + 1 : 1;
-}
-
-static const char *
-text_copy(char **at, const char *text)
-{
-	char *begin = *at;
-
-	*at = stpcpy(begin, text != NULL ? text : "") + 1;
-	return begin;
-}
-
-/* One piece of memory: the headers' array, then all strings. */
-void *
-open_copy(const struct es_open *open, struct es_open *ret_open)
-{
-	size_t bytes = open->header_count * sizeof(struct es_header), i;
-	struct es_header *headers;
-	char *at;
-
-	bytes += text_bytes(open->path) + text_bytes(open->query) +
-		 text_bytes(open->peer) + text_bytes(open->channel);
-	for (i = 0; i < open->header_count; i++)
-		bytes += text_bytes(open->headers[i].name) +
-			 text_bytes(open->headers[i].value);
-	headers = memory_alloc(bytes);
-	if (headers == NULL)
-		return NULL;
-	at = (char *)(headers + open->header_count);
-	ret_open->headers = headers;
-	ret_open->header_count = open->header_count;
-	ret_open->path = text_copy(&at, open->path);
-	ret_open->query = text_copy(&at, open->query);
-	ret_open->peer = text_copy(&at, open->peer);
-	ret_open->channel = text_copy(&at, open->channel);
-	for (i = 0; i < open->header_count; i++) {
-		headers[i].name = text_copy(&at, open->headers[i].name);
-		headers[i].value = text_copy(&at, open->headers[i].value);
-	}
-	assert(at == (char *)headers + bytes);
-	return headers;
-}
 
 int
 session_init(struct handler *handler, const struct es_open *open,
@@ -105,12 +114,14 @@ session_init(struct handler *handler, const struct es_open *open,
 	if (session == NULL)
 		return -ENOMEM;
 	session->handler = handler;
+	session->ops = handler->handlers->rooms.ops;
 	list_init(&session->node);
 	list_init(&session->ready);
 	list_init(&session->pausing);
 	list_init(&session->of_topic);
 	list_init(&session->events);
 	list_init(&session->running);
+	list_init(&session->spent);
 	list_init(&session->sendings);
 	session->open_memory = open_copy(open, &session->open);
 	session->open_event = session_event_new(EVENT_OPEN, NULL, 0);
@@ -122,7 +133,6 @@ session_init(struct handler *handler, const struct es_open *open,
 		return -ENOMEM;
 	}
 	list_append(&handler->sessions, &session->node);
-	handler->session_count++;
 	*ret_session = session;
 	return 0;
 }
@@ -142,13 +152,14 @@ session_new(struct handler *handler, void *conn, uint32_t slot,
 	struct session *session;
 
 	assert(conn != NULL);
-	assert(slot < handler->handlers->rooms.slots);
+	assert(slot < handlers_slots(handler->handlers));
 	if (handler->handlers->closing)
 		return -ESHUTDOWN;
 	if (session_init(handler, open, &session) < 0)
 		return -ENOMEM;
 	session->conn = conn;
 	session->name = conn_name(slot, generation);
+	handler->session_count++;
 	handler->handlers->sessions++;
 	atomic_store(&line_of(session)->name, session->name);
 	*ret_session = session;
@@ -189,17 +200,27 @@ settle_sendings(struct session *session, uint64_t written, int error)
 }
 
 void
+session_free_spare(struct handlers *handlers)
+{
+	free_events(&handlers->spare);
+	handlers->spare_count = 0;
+}
+
+void
 session_free(struct session *session)
 {
 	struct handler *handler = session->handler;
 
 	assert(!session->busy);
-	if (!list_empty(&session->node)) {
-		list_remove(&session->node);
+	if (session->link != NULL)
+		upstream_on_free(session);
+	if (session->asking != NULL)
+		filter_forget(session);
+	list_remove(&session->node);
+	if (session->name != 0) {
 		handler->session_count--;
-	}
-	if (session->name != 0)
 		handler->handlers->sessions--;
+	}
 	if (session->active)
 		handler->handlers->active--;
 	handler->queued_bytes -= session->bytes;
@@ -212,6 +233,7 @@ session_free(struct session *session)
 	list_remove(&session->of_topic);
 	free_events(&session->events);
 	free_events(&session->running);
+	free_events(&session->spent);
 	session_event_free(session->in_flight);
 	session_event_free(session->open_event);
 	session_event_free(session->close_event);
@@ -228,25 +250,34 @@ session_is_over(const struct session *session)
 
 /* Pausing */
 
-static bool
-is_full(const struct session *session, int64_t part)
+bool
+session_queue_is_full(const struct session *session, int64_t part)
 {
 	const struct handler *handler = session->handler;
 	const struct conf_handler *conf = handler->conf;
-	const int64_t unsent = atomic_load(&line_of(session)->bytes);
 
 	return session->count * part >= conf->queue_messages ||
 	       session->bytes * part >= conf->queue_bytes ||
-	       unsent * part >= conf->send_bytes_max ||
 	       handler->queued_bytes >= conf->queue_bytes_total;
+}
+
+static bool
+is_full(const struct session *session, int64_t part)
+{
+	const int64_t unsent = atomic_load(&line_of(session)->bytes);
+
+	return unsent * part >= session->handler->conf->send_bytes_max ||
+	       session_queue_is_full(session, part);
 }
 
 static void
 update_pause(struct session *session)
 {
 	struct handler *handler = session->handler;
-	const struct handler_ops *ops = handler->handlers->rooms.ops;
+	const struct handler_ops *ops = session->ops;
 
+	if (session->asking != NULL)
+		filter_update_full(session);
 	if (session->conn == NULL)
 		return;
 	if (!session->paused && is_full(session, 1)) {
@@ -286,6 +317,8 @@ update_active(struct session *session)
 	}
 	assert(handlers->active > 0);
 	handlers->active--;
+	if (session->link != NULL)
+		upstream_on_idle(session);
 	if (handlers->active == 0)
 		handlers_check_waiting(handlers);
 }
@@ -298,7 +331,11 @@ session_update(struct session *session)
 	update_active(session);
 	update_pause(session);
 	if (session_is_over(session)) {
+		if (session->topic != NULL)
+			consume_over(session);
 		session_free(session);
+		if (handler->state != HANDLER_SERVING)
+			handlers_sweep_later(handler->handlers);
 		handlers_check_waiting(handler->handlers);
 		return;
 	}
@@ -374,7 +411,7 @@ session_message(struct session *session, enum message_kind kind,
 		return -ESHUTDOWN;
 	if (session->refused)
 		return 0; /* its close is on its way */
-	event = session_event_new(EVENT_MESSAGE, data, len);
+	event = message_new(session->handler->handlers, data, len);
 	if (event == NULL)
 		return -ENOMEM;
 	event->message_kind = kind;
@@ -417,8 +454,22 @@ session_refuse(struct session *session, uint16_t code, const char *reason)
 	}
 	session_handled(session, events, bytes);
 	if (session->conn != NULL)
-		handler->handlers->rooms.ops->close(
-		    session->conn, code, reason);
+		session->ops->close(session->conn, code, reason);
+}
+
+struct session *
+session_find(const struct handlers *handlers, es_conn name)
+{
+	const struct handlers_rooms *rooms = &handlers->rooms;
+	const uint32_t slot = conn_slot(name);
+
+	if (name == 0)
+		return NULL;
+	if (slot < rooms->slots)
+		return rooms->ops->find(
+		    rooms->net, slot, conn_generation(name));
+	return upstream_find(
+	    handlers, slot - rooms->slots, conn_generation(name));
 }
 
 /* Sending */
@@ -427,8 +478,9 @@ int
 session_send(struct session *session, enum message_kind kind, const void *data,
     size_t len, struct sending *sending)
 {
-	const struct handler_ops *ops = session->handler->handlers->rooms.ops;
-	const uint64_t framed = frame_message_bytes(len);
+	const uint64_t framed = session->link != NULL
+				    ? upstream_cost(len)
+				    : frame_message_bytes(len);
 	struct line *line = line_of(session);
 	int64_t r = -ENOTCONN;
 
@@ -440,7 +492,7 @@ session_send(struct session *session, enum message_kind kind, const void *data,
 		list_append(&session->sendings, &sending->node);
 	}
 	if (session->conn != NULL)
-		r = ops->send(session->conn, kind, data, len);
+		r = session->ops->send(session->conn, kind, data, len);
 	if (r >= 0) {
 		assert((uint64_t)r == framed);
 		update_pause(session);
@@ -496,6 +548,8 @@ session_gone(struct session *session, uint16_t code, const char *reason)
 	session->close_event = NULL;
 	if (!session->opened) { /* the upgrade failed after all */
 		session_event_free(event);
+		if (session->handler->state != HANDLER_SERVING)
+			handlers_sweep_later(session->handler->handlers);
 		session_free(session);
 		return;
 	}

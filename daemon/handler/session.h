@@ -13,10 +13,19 @@
  */
 
 #include "daemon/handler/handler_internal.h"
+#include "daemon/handler/name.h"
+#include "daemon/handler/outbox.h"
 
 #define SESSION_REASON_BYTES_MAX 123 /* RFC 6455 section 5.5 */
 
-enum event_kind { EVENT_OPEN, EVENT_MESSAGE, EVENT_ERROR, EVENT_CLOSE };
+/* EVENT_PUBLISH is an ask's, of filter.c. */
+enum event_kind {
+	EVENT_OPEN,
+	EVENT_MESSAGE,
+	EVENT_ERROR,
+	EVENT_CLOSE,
+	EVENT_PUBLISH
+};
 
 struct event {
 	struct list node;
@@ -29,6 +38,7 @@ struct event {
 	uint64_t end; /* exec: where its line ends in what was written */
 	struct es_position position; /* consumed */
 	int64_t time_us;
+	size_t room; /* of data, where it may be used again; else 0 */
 	size_t len;
 	uint8_t data[]; /* and a NUL */
 };
@@ -46,7 +56,9 @@ struct session {
 	struct list pausing; /* in handler.paused */
 	struct handler *handler;
 	void *conn; /* NULL: gone */
-	es_conn name; /* 0: of a channel */
+	const struct handler_ops *ops; /* of conn */
+	struct link *link; /* of an upstream; else NULL */
+	es_conn name; /* 0: of a channel, a publisher, a failed upstream */
 	struct es_open open; /* in one piece of memory at open_memory */
 	void *open_memory;
 
@@ -58,8 +70,8 @@ struct session {
 	bool busy;
 	int64_t busy_since;
 	bool told_late;
-	es_future *orphan; /* of a job whose end nobody tells of: looked at */
-	struct list running; /* worker */
+	struct post ran; /* worker: back to the loop */
+	struct list running, spent; /* worker: to do, done */
 	void *user; /* worker */
 	uint16_t refuse; /* worker: the code to close with; 0: none */
 	int64_t handled, handled_bytes, failed; /* worker */
@@ -74,8 +86,13 @@ struct session {
 	bool known; /* a process has had its open */
 	bool told; /* exec.c: its error is in the queue */
 
+	struct asking *asking; /* filter.c: a publisher's; NULL: it is not */
+
 	/* consume: the channel's name is open.channel */
+	struct topic *topic;
 	struct list of_topic;
+	struct session *after; /* goes on where that one ends; NULL: it may */
+	bool leaving; /* its handler has retired: nothing more is read */
 	uint64_t epoch;
 	int64_t offset; /* the last one queued */
 };
@@ -86,6 +103,10 @@ void *open_copy(const struct es_open *open, struct es_open *ret_open);
 struct event *session_event_new(
     enum event_kind kind, const void *data, size_t len);
 void session_event_free(struct event *event); /* NULL: no-op */
+/* The same; a short message's is kept for one that comes. */
+void session_event_recycle(
+    struct handlers *handlers, struct event *event) LOOP_THREAD;
+void session_free_spare(struct handlers *handlers) LOOP_THREAD;
 
 /* Queues it, last or first, and sees that it is handled. */
 void session_push(struct session *session, struct event *event) LOOP_THREAD;
@@ -100,6 +121,15 @@ void session_refuse(
 void session_free(struct session *session) LOOP_THREAD;
 /* Sessions that are gone and handled are freed. */
 bool session_is_over(const struct session *session);
+/* Of what may wait, all of it, or that part. */
+bool session_queue_is_full(const struct session *session, int64_t part);
+
+static inline bool
+session_consumes(const struct session *session)
+{
+	return session->name == 0 && session->asking == NULL &&
+	       session->link == NULL;
+}
 
 int session_init(struct handler *handler, const struct es_open *open,
     struct session **ret_session) LOOP_THREAD;
@@ -111,6 +141,8 @@ int session_init(struct handler *handler, const struct es_open *open,
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
+/* On the loop.  NULL: it has gone, or never was. */
+struct session *session_find(const struct handlers *handlers, es_conn name);
 void sending_settle(struct sending *sending, int error); /* NULL: no-op */
 
 #endif

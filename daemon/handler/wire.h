@@ -20,7 +20,8 @@ enum wire_kind {
 	WIRE_CLOSE,
 	WIRE_REFUSE,
 	WIRE_SUBSCRIBE,
-	WIRE_UNSUBSCRIBE
+	WIRE_UNSUBSCRIBE,
+	WIRE_CHANGE
 };
 
 struct wire_command {
@@ -28,6 +29,7 @@ struct wire_command {
 	int64_t id; /* -1: no reply is wanted */
 	uint64_t done;
 	es_conn conn;
+	uint64_t seq; /* of an event; 0: not given */
 	const char *channel; /* NULL: not given */
 	size_t channel_len;
 	struct from from;
@@ -48,9 +50,12 @@ int wire_put_event(struct buffer *out, const struct session *session,
 int wire_get_command(uint8_t *line, size_t len,
     struct wire_command *ret_command, char ret_fault[WIRE_FAULT_BYTES_MAX]);
 
-/* Replies: {"reply":id,"ok":{…}} and {"reply":id,"error":{…}}. */
+/*
+ * Replies: {"reply":id,"ok":{…}} and {"reply":id,"error":{…}}, with that text
+ * or, NULL, the error's own.
+ */
 int wire_put_ok(struct buffer *out, int64_t id, const struct position *position,
     const struct hub_answer *answer);
-int wire_put_error(struct buffer *out, int64_t id, int error);
+int wire_put_error(struct buffer *out, int64_t id, int error, const char *text);
 
 #endif

@@ -16,6 +16,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/change.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -236,7 +237,7 @@ worker_write(struct worker *worker)
 /* Its life */
 
 static void
-wait_or_stop(struct worker *worker)
+wait_or_stop(struct worker *worker) LOOP_THREAD
 {
 	struct exec *exec = worker->exec;
 	int64_t delay_us;
@@ -244,6 +245,7 @@ wait_or_stop(struct worker *worker)
 	if (exec->stopping) {
 		worker->state = WORKER_STOPPED;
 		handlers_check_waiting(exec->handler->handlers);
+		handlers_sweep_later(exec->handler->handlers);
 		return;
 	}
 	exec->random = exec->random * UINT64_C(6364136223846793005) +

@@ -59,6 +59,8 @@ struct worker {
 	int64_t progress_us; /* the last sign of life that counts */
 	es_call *pump, *late;
 	bool unsaid; /* something put into `in` is to be written */
+	struct hub_publisher publisher;
+	int64_t asked_bytes; /* of its publishes that wait for a filter */
 };
 
 struct exec {
@@ -88,6 +90,9 @@ void command_run(
     struct worker *worker, const struct wire_command *command) LOOP_THREAD;
 /* The handler's session of that name; NULL: gone, or another's. */
 struct session *command_session(struct worker *worker, es_conn conn);
+void command_init(struct worker *worker);
+/* The process has gone: nobody waits for replies any more. */
+void command_forget(struct worker *worker) LOOP_THREAD;
 
 /* exec.c: what worker.c tells. */
 void exec_on_up(struct worker *worker) LOOP_THREAD;
@@ -95,5 +100,7 @@ void exec_on_line(struct worker *worker, uint8_t *line, size_t len) LOOP_THREAD;
 void exec_on_bad(struct worker *worker, const char *what, const void *line,
     size_t len) LOOP_THREAD;
 void exec_on_over(struct worker *worker) LOOP_THREAD;
+/* The session whose event of that number it has; NULL: none. */
+struct session *exec_flying(struct worker *worker, uint64_t seq);
 
 #endif

@@ -75,6 +75,19 @@ hub_watch(struct hub *hub, hub_news_fn fn, void *arg)
 }
 
 void
+hub_ask_watcher(struct hub *hub)
+{
+	assert(hub->news != NULL);
+	for (uint32_t i = 0; i < hub->channel_count; i++) {
+		struct channel *channel = hub->channels[i];
+		void *token = channel->token;
+
+		channel->token = hub->news(channel->name, channel->name_len,
+		    token == HUB_NO_NEWS ? NULL : token, hub->news_arg);
+	}
+}
+
+void
 hub_apply(struct hub *hub, const struct conf *conf)
 {
 	hub->conf = conf;
@@ -202,6 +215,11 @@ hub_publish(struct hub *hub, const char *name, size_t len,
 	rc = channel_get(hub, name, len, &channel);
 	if (rc < 0)
 		return rc;
+	if (hub->gate != NULL) {
+		rc = gate_pass(hub, channel, message, now_us);
+		if (rc < 0)
+			return rc;
+	}
 	offset = append(hub, channel, message, now_us);
 	if (offset < 0)
 		return offset;

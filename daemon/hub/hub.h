@@ -17,6 +17,7 @@
 #include "conf/conf.h"
 #include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
+#include "daemon/hub/gate.h"
 #include "daemon/hub/stats.h"
 #include "daemon/tape/tape.h"
 #include "proto/position.h"
@@ -62,13 +63,6 @@ struct identity { /* who asks; anonymous until tokens exist */
 
 enum hub_origin { HUB_OUTSIDE, HUB_INSIDE }; /* inside: feeds, handlers */
 
-struct hub_message {
-	enum message_kind kind;
-	const void *payload;
-	size_t len;
-	bool checked; /* text known to be UTF-8, JSON known to be JSON */
-};
-
 struct hub_answer {
 	struct position position; /* just before the first that follows */
 	bool recovered; /* nothing is missing */
@@ -88,7 +82,8 @@ bool hub_may(struct hub *hub, const struct identity *who,
  * Publish to a channel, made on first use.  The offset, or
  * -EINVAL (name), -EMSGSIZE (message_bytes_max), -EILSEQ (text is not UTF-8),
  * -EBADMSG (not JSON), -ENFILE (channels_max), -ENOBUFS (tapes_bytes_max),
- * -ESHUTDOWN (closing and HUB_OUTSIDE), -ENOMEM.  *ret_position may be NULL.
+ * -ESHUTDOWN (closing and HUB_OUTSIDE), -ENOMEM; or of a gate: -EINPROGRESS
+ * (the verdict comes), -EIO (a filter failed).  *ret_position may be NULL.
  */
 int64_t hub_publish(struct hub *hub, const char *channel, size_t len,
     enum hub_origin origin, const struct hub_message *message, int64_t now_us,

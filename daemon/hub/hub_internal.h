@@ -27,8 +27,7 @@
 /* Bytes one hub_flush() hands out, give or take a visit: some milliseconds. */
 #define HUB_FLUSH_BYTES_MAX (INT64_C(16) * 1024 * 1024)
 
-/* Channels trimmed by one hub_tick(). */
-#define HUB_TICK_CHANNELS_MAX 256u
+#define HUB_TICK_CHANNELS_MAX 256u /* trimmed by one hub_tick() */
 
 struct channel {
 	struct tape *tape;
@@ -41,6 +40,8 @@ struct channel {
 	int64_t used_us; /* it was in use when a tick looked at it then */
 	bool used; /* since that */
 	void *token; /* hub_watch() */
+	void *filter; /* of that gate_round; NULL: nobody is asked */
+	uint32_t gate_round;
 	uint64_t hash; /* of the name */
 	uint32_t name_len;
 	char name[]; /* NUL-terminated */
@@ -52,6 +53,9 @@ struct hub {
 	void *arg;
 	hub_news_fn news; /* NULL: nobody wants to know */
 	void *news_arg;
+	const struct hub_gate *gate; /* NULL: nobody is ever asked */
+	void *gate_arg;
+	uint32_t gate_round; /* no channel has that of an earlier gate */
 	uint64_t hash_key[2];
 	uint64_t epoch_state;
 	struct channel **channels;
@@ -72,9 +76,7 @@ struct hub {
 	struct hub_counts counts;
 };
 
-/* channel.c */
-
-/* What the hub's random numbers are made of; never the same twice. */
+/* channel.c.  What random numbers are made of; never the same twice. */
 uint64_t hub_random(struct hub *hub);
 
 /*
@@ -103,15 +105,17 @@ void channel_configure(const struct hub *hub, struct channel *channel);
 int64_t channel_first_for(const struct channel *channel,
     const struct from *from, struct hub_answer *ret_answer);
 
+/* gate.c: 0: publish it; -EINPROGRESS: not yet; -ENOMEM, -EIO. */
+int gate_pass(struct hub *hub, struct channel *channel,
+    const struct hub_message *message, int64_t now_us);
+
 /* flush.c: who had no memory to build a view has another try. */
 void hub_feed_starved(struct hub *hub);
 
-/* Room for one more consumer.  -ENOMEM. */
-int channel_reserve(struct channel *channel);
+int channel_reserve(struct channel *channel); /* one more.  -ENOMEM */
 void channel_add(struct channel *channel, struct consumer *consumer);
 void channel_remove(struct channel *channel, struct consumer *consumer);
 
-/* Between the parts of the array. */
 void channel_park(struct channel *channel, struct consumer *consumer);
 void channel_unpark(struct channel *channel, struct consumer *consumer);
 

@@ -90,12 +90,15 @@ void hub_each_consumer(struct hub *hub, const char *channel, size_t len,
 /*
  * Who wants to know of publishes without being a consumer: fn is called after
  * each, with the channel's token, NULL at first, and returns the token to be.
- * HUB_NO_NEWS: not of this channel, ever again.  It must not call the hub.  A
- * channel that vanished and is made again has no token.  One watcher at most.
+ * HUB_NO_NEWS: not of this channel, until asked again.  It must not call the
+ * hub.  A channel that vanished and is made again has no token.  One watcher
+ * at most.
  */
 #define HUB_NO_NEWS ((void *)-1)
 typedef void *(*hub_news_fn)(
     const char *channel, size_t len, void *token, void *arg);
 void hub_watch(struct hub *hub, hub_news_fn fn, void *arg);
+/* Asks the watcher about every channel, also where it said no before. */
+void hub_ask_watcher(struct hub *hub);
 
 #endif

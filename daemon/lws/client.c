@@ -374,6 +374,13 @@ client_ping(struct client *client)
 	(void)lws_callback_on_writable(client->wsi); /* dead ones end anyway */
 }
 
+uint64_t
+client_heard(const struct client *client)
+{
+	es_loop_assert(client->outbound->loop);
+	return client->heard;
+}
+
 void
 client_pause(struct client *client)
 {

@@ -52,6 +52,8 @@ struct client_ops {
 	    struct client *client, const struct client_error *error, void *arg);
 	void (*on_room)(struct client *client, void *arg); /* may be NULL */
 	void (*on_pong)(struct client *client, void *arg); /* likewise */
+	/* A message has left the queue, in its turn; may be NULL. */
+	void (*on_sent)(struct client *client, size_t len, void *arg);
 };
 
 struct client_options {
@@ -97,6 +99,12 @@ void client_close(
 
 /* A ping, soon; on_pong comes if the peer answers.  Two in a row are one. */
 void client_ping(struct client *client) LOOP_THREAD;
+
+/*
+ * Grows with every sign of life of the peer: bytes of a message, be it whole or
+ * not, and pongs.
+ */
+uint64_t client_heard(const struct client *client) LOOP_THREAD;
 
 /* After a pause up to one read's worth of messages may still come. */
 void client_pause(struct client *client) LOOP_THREAD;

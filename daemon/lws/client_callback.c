@@ -238,23 +238,31 @@ send_ping(struct client *client, struct lws *wsi)
 	return lws_write(wsi, data + LWS_PRE, 7, LWS_WRITE_PING) < 0 ? -1 : 0;
 }
 
+/* The queue's first message.  < 0: the connection is dead, or freed. */
+static int
+write_first(struct client *client, struct lws *wsi)
+{
+	struct outgoing *outgoing =
+	    LIST_ENTRY(list_first(&client->queue), struct outgoing, node);
+	const size_t len = outgoing->len;
+	const int n = lws_write(wsi, outgoing->data + LWS_PRE, len,
+	    outgoing->kind == CLIENT_TEXT ? LWS_WRITE_TEXT : LWS_WRITE_BINARY);
+
+	client_drop_outgoing(client, outgoing);
+	if (n < 0)
+		return -1;
+	if (client->ops->on_sent != NULL)
+		client->ops->on_sent(client, len, client->arg);
+	return client_of(wsi) != NULL ? 0 : -1;
+}
+
 static int
 on_writable(struct client *client, struct lws *wsi)
 {
-	struct list *node;
-
 	if (client->state == OPEN && send_ping(client, wsi) < 0)
 		return -1;
-	while ((node = list_first(&client->queue)) != NULL) {
-		struct outgoing *outgoing =
-		    LIST_ENTRY(node, struct outgoing, node);
-		const int n =
-		    lws_write(wsi, outgoing->data + LWS_PRE, outgoing->len,
-			outgoing->kind == CLIENT_TEXT ? LWS_WRITE_TEXT
-						      : LWS_WRITE_BINARY);
-
-		client_drop_outgoing(client, outgoing);
-		if (n < 0)
+	while (!list_empty(&client->queue)) {
+		if (write_first(client, wsi) < 0)
 			return -1;
 		if (lws_partial_buffered(wsi) || lws_send_pipe_choked(wsi))
 			break;
@@ -296,12 +304,14 @@ dispatch(struct client *client, struct lws *wsi,
 	case LWS_CALLBACK_CLIENT_ESTABLISHED:
 		return on_established(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE:
+		client->heard++;
 		return on_receive(client, wsi, in, len);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 		return on_peer_close(client, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return on_writable(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+		client->heard++;
 		if (client->ops->on_pong != NULL)
 			client->ops->on_pong(client, client->arg);
 		return client_of(wsi) != NULL ? 0 : -1;

@@ -46,6 +46,7 @@ struct client {
 	struct buffer message; /* the one that arrives */
 	bool message_open, message_text;
 	struct utf8_state utf8;
+	uint64_t heard;
 
 	struct list queue;
 	size_t queue_bytes, queue_bytes_max;

@@ -70,6 +70,7 @@ keep_limits(
 	KEEP(connections_max, ITS_RAISE); /* the table, the descriptors */
 	KEEP(head_bytes_max, ALL_OF_IT); /* the library's buffers */
 	KEEP(span_bytes_max, ALL_OF_IT); /* its largest write */
+	KEEP(work_threads, ALL_OF_IT); /* the threads that are there */
 	/* Its own timers are a little behind ours, as those were then. */
 	KEEP(handshake_timeout, ITS_RAISE);
 	KEEP(request_timeout, ITS_RAISE);

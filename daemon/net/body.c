@@ -18,10 +18,9 @@
 #include "daemon/base/memory.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
+#include "proto/decimal.h"
 
 #include <assert.h>
-#include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct kept_answer {
@@ -34,8 +33,9 @@ struct kept_answer {
 static int64_t
 length_of(struct conn *conn, int method)
 {
-	char text[24], *end;
-	long long value;
+	char text[24];
+	int64_t value;
+	int len;
 
 	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_TRANSFER_ENCODING))
 		return -1;
@@ -44,13 +44,11 @@ length_of(struct conn *conn, int method)
 			       method == LWSHUMETH_PATCH
 			   ? -1
 			   : 0;
-	if (http_header(
-		conn, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text)) < 0 ||
-	    text[0] < '0' || text[0] > '9')
+	len = http_header(
+	    conn, WSI_TOKEN_HTTP_CONTENT_LENGTH, text, sizeof(text));
+	if (len < 0 || decimal_get(text, (size_t)len, &value) < 0)
 		return -1;
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	return errno != 0 || *end != '\0' ? -1 : value;
+	return value;
 }
 
 void

@@ -76,6 +76,7 @@ conn_new(
 	list_init(&conn->node);
 	list_init(&conn->subscriptions);
 	list_init(&conn->out_node);
+	hub_publisher_init(&conn->publisher, NULL, NULL);
 	buffer_init(&conn->out);
 	wheel_entry_init(&conn->deadline);
 	list_append(&net->conns, &conn->node);
@@ -113,12 +114,12 @@ conn_free(struct conn *conn)
 	struct net *net = conn->net;
 
 	tell_session(conn);
+	hub_publisher_end(net->hub, &conn->publisher);
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
 	publish_abandon(conn);
-	history_abandon(conn);
-	inspect_abandon(conn);
+	slices_abandon(conn);
 	control_abandon(conn);
 	buffer_fini(&conn->out);
 	list_remove(&conn->out_node);
@@ -157,6 +158,17 @@ conn_cut(struct conn *conn)
 {
 	conn->cut = true;
 	glue_kill(conn->wsi);
+}
+
+/* Its filter has enough for now.  A closing one is read, for the close. */
+void
+conn_on_full(struct hub_publisher *publisher, bool full)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+
+	glue_on_loop(conn->net->glue);
+	conn_pause_reading(
+	    conn, full && conn->close_code == 0 && !conn->peer_closed);
 }
 
 void
@@ -356,6 +368,23 @@ message_is_late(const struct conn *conn)
 	       clock_now_us() - conn->message_since_us >= most_us;
 }
 
+static void
+ping(struct conn *conn) LOOP_THREAD
+{
+	const struct conf_limits *limits = &conn->net->conf->limits;
+	const bool answers = conn->state == CONN_WS;
+
+	conn->heard = !answers;
+	conn->pinged_us = clock_now_us();
+	conn->net->counts.pings++;
+	if (conn->endpoint->ping(conn) < 0)
+		conn_cut(conn);
+	else if (answers && limits->pong_timeout < limits->ping_interval)
+		conn_set_deadline(conn, limits->pong_timeout);
+	else
+		conn_set_deadline(conn, limits->ping_interval);
+}
+
 /*
  * Ping and wait for anything to come back.  A stream whose socket is full is
  * not pinged and not given up: it is slow, and what it is sent is probe
@@ -367,6 +396,7 @@ static void
 ping_tick(struct conn *conn) LOOP_THREAD
 {
 	const struct conf_limits *limits = &conn->net->conf->limits;
+	int64_t wait_us = 0; /* for the pong, or for the next ping */
 
 	if (message_is_late(conn)) {
 		conn->net->counts.timeouts_request++;
@@ -374,40 +404,31 @@ ping_tick(struct conn *conn) LOOP_THREAD
 		return;
 	}
 	if (is_blocked(conn)) {
-		conn->ping_sent = false;
+		conn->pinged_us = 0;
 		conn_set_deadline(conn, limits->ping_interval);
 		return;
 	}
-	if (conn->ping_sent && !conn->heard && conn->state == CONN_WS) {
+	if (conn->pinged_us > 0)
+		wait_us = conn->pinged_us - clock_now_us() +
+			  (conn->heard ? limits->ping_interval
+				       : limits->pong_timeout);
+	if (wait_us > 0) {
+		conn_set_deadline(conn, wait_us);
+	} else if (conn->pinged_us > 0 && !conn->heard) {
 		conn->net->counts.timeouts_pong++;
 		log_debug("conn=%u.%u no pong", conn->slot, conn->generation);
 		conn_cut(conn);
-		return;
+	} else {
+		ping(conn);
 	}
-	conn->ping_sent = !conn->ping_sent;
-	if (!conn->ping_sent) { /* heard; the rest of the interval */
-		conn_set_deadline(
-		    conn, limits->ping_interval > limits->pong_timeout
-			      ? limits->ping_interval - limits->pong_timeout
-			      : LIMITS_MS);
-		return;
-	}
-	conn->heard = false;
-	conn->net->counts.pings++;
-	if (conn->endpoint->ping(conn) < 0)
-		conn_cut(conn);
-	else
-		conn_set_deadline(conn, limits->pong_timeout);
 }
 
 void
-conn_on_deadline(struct wheel_entry *entry, void *arg)
+conn_on_deadline(struct wheel_entry *entry)
 {
 	struct conn *conn = LIST_ENTRY(entry, struct conn, deadline);
 	struct net_counts *counts = &conn->net->counts;
 
-	(void)arg;
-	glue_on_loop(conn->net->glue);
 	switch (conn->state) {
 	case CONN_HANDSHAKE:
 		counts->timeouts_handshake++;

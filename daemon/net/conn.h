@@ -38,10 +38,9 @@ enum conn_state {
 };
 
 struct awaited;
-struct inspect;
 struct kept_answer;
-struct history;
 struct session;
+struct slices;
 
 /* Everything a connection is; nothing is looked up in headers later. */
 struct conn {
@@ -69,22 +68,23 @@ struct conn {
 	int64_t gap_from, gap_to; /* what was asked for and is gone; or 0, 0 */
 	uint32_t violations;
 	struct session *session; /* a handler's; NULL: none is bound to it */
+	struct hub_publisher publisher; /* of what it publishes */
 	bool read_paused; /* by us: nothing is heard meanwhile */
 
-	bool ping_sent, heard; /* since then */
+	int64_t pinged_us; /* monotonic; 0: no ping is out */
+	bool heard; /* since then */
 	bool message_open, message_text;
 	int64_t message_since_us; /* monotonic, while it is open */
 	struct utf8_state utf8;
 	struct buffer message; /* the message so far */
 
 	struct request *request; /* a POST under way */
-	struct history *history; /* an answer under way */
+	struct slices *slices; /* an answer under way */
 	int64_t body_left; /* of the request's body; -1: nobody knows */
 	bool body_awaited; /* the request is done with, the body is not */
 	bool body_is_last; /* hang up behind it */
 	bool hung_up; /* by us, all said */
 	struct kept_answer *kept_answer; /* until the body is through */
-	struct inspect *inspect; /* a list of /control under way */
 	struct awaited *awaited; /* an answer that the roof gives */
 	char *cors; /* headers for the request's answers, or NULL */
 
@@ -106,7 +106,7 @@ void conn_set_deadline(struct conn *conn, int64_t after_us);
 /* The stream begins: the endpoint speaks, and is pinged from now on. */
 void conn_open_stream(struct conn *conn, enum conn_state state) LOOP_THREAD;
 bool conn_is_stream(const struct conn *conn);
-void conn_on_deadline(struct wheel_entry *entry, void *arg);
+void conn_on_deadline(struct wheel_entry *entry) LOOP_THREAD;
 struct conn *conn_of(struct lws *wsi);
 
 /* Of a stream: the view its subscriptions read. */

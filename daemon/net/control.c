@@ -20,6 +20,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/net/net_internal.h"
 #include "daemon/net/routes.h"
+#include "proto/decimal.h"
 #include "proto/json.h"
 
 #include <assert.h>
@@ -215,7 +216,7 @@ kick_all(struct net *net, struct kick *kick) LOOP_THREAD
 
 /* What may stand in a close frame: RFC 6455 section 7.4, and our own. */
 static bool
-code_valid(long code)
+code_valid(int64_t code)
 {
 	return (code >= 1000 && code <= 1013 && code != 1004 && code != 1005 &&
 		   code != 1006) ||
@@ -231,35 +232,35 @@ bad_argument(struct conn *conn, const char *expected) LOOP_THREAD
 
 /* "SLOT.GENERATION" */
 static bool
-get_name(const char *text, struct kick *kick)
+get_name(const char *text, size_t len, struct kick *kick)
 {
-	unsigned long slot, generation;
-	char *end;
+	const char *dot = memchr(text, '.', len);
+	const size_t before = dot != NULL ? (size_t)(dot - text) : len;
+	int64_t slot, generation;
 
-	if (text[0] < '0' || text[0] > '9')
+	if (dot == NULL || decimal_get(text, before, &slot) < 0 ||
+	    decimal_get(dot + 1, len - before - 1, &generation) < 0 ||
+	    slot > UINT32_MAX || generation > UINT32_MAX)
 		return false;
-	slot = strtoul(text, &end, 10);
-	if (*end != '.' || end[1] < '0' || end[1] > '9')
-		return false;
-	generation = strtoul(end + 1, &end, 10);
 	kick->slot = (uint32_t)slot;
 	kick->generation = (uint32_t)generation;
-	return *end == '\0' && slot <= UINT32_MAX && generation <= UINT32_MAX;
+	return true;
 }
 
 /* NULL, or what was expected. */
 static const char *
 get_how(struct conn *conn, struct kick *kick)
 {
-	char text[16], *end;
+	char text[16];
 	int len = http_argument(conn, "code=", text, sizeof(text));
 
 	kick->code = 1008;
 	(void)strcpy(kick->reason, "kicked");
 	if (len != -ENOENT) {
-		const long code = len > 0 ? strtol(text, &end, 10) : 0;
+		int64_t code = 0;
 
-		if (len <= 0 || *end != '\0' || !code_valid(code))
+		if (len < 0 || decimal_get(text, (size_t)len, &code) < 0 ||
+		    !code_valid(code))
 			return "code: expected 1000 to 1013 or 3000 to 4999, "
 			       "one that may be sent";
 		kick->code = (int)code;
@@ -290,7 +291,8 @@ on_kick(struct conn *conn, const char *channel) LOOP_THREAD
 		!channel_pattern_valid(pattern, (size_t)pattern_len)))
 		return bad_argument(
 		    conn, "channel: expected a name or pattern");
-	if (name_len != -ENOENT && (name_len < 0 || !get_name(name, &kick)))
+	if (name_len != -ENOENT &&
+	    (name_len < 0 || !get_name(name, (size_t)name_len, &kick)))
 		return bad_argument(
 		    conn, "conn: expected SLOT.GENERATION as in conn=3.0");
 	kick_all(conn->net, &kick);

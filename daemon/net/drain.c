@@ -28,18 +28,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DRAIN_TICK_US ES_MS(10)
+#define DRAIN_TICK_US WHEEL_TICK_US
 #define DRAIN_HANDSHAKE_US ES_MS(250)
-
-static void on_tick(void *arg);
 
 /* A whole request, and its answer is not all with the kernel. */
 static bool
 being_answered(const struct conn *conn)
 {
 	return (conn->request != NULL && conn->request->complete) ||
-	       conn->history != NULL || conn->awaited != NULL ||
-	       conn->inspect != NULL || lws_partial_buffered(conn->wsi);
+	       conn->slices != NULL || conn->awaited != NULL ||
+	       lws_partial_buffered(conn->wsi);
 }
 
 /*
@@ -130,30 +128,27 @@ finish(struct net *net)
 	net->drain.done(&net->drain.result, net->drain.arg);
 }
 
-static void
-on_tick(void *arg)
+void
+drain_tick(struct net *net)
 {
-	struct net *net = arg;
+	const int64_t now_us = clock_now_us();
 
-	glue_on_loop(net->glue);
-	es_call_unref(net->drain.tick);
-	net->drain.tick = NULL;
 	if (net->conn_count == 0) {
 		finish(net);
 		return;
 	}
-	net->drain.budget_us += DRAIN_TICK_US;
-	if (net->drain.budget_us > DRAIN_TICK_US)
-		net->drain.budget_us = DRAIN_TICK_US; /* no saving up */
+	/* A late tick makes up for it, a very late one does not. */
+	net->drain.budget_us += now_us - net->drain.ticked_us;
+	if (net->drain.budget_us > 2 * DRAIN_TICK_US)
+		net->drain.budget_us = 2 * DRAIN_TICK_US;
+	net->drain.ticked_us = now_us;
 	close_some(net);
 	end_goodbyes(net);
 	if (net->state_counts[CONN_WS] + net->state_counts[CONN_SSE] == 0) {
 		control_close(net);
 		end_others(net);
 	}
-	if (es_call_later(net->loop, DRAIN_TICK_US, "drain tick", on_tick, net,
-		NULL, &net->drain.tick) < 0)
-		net_force(net); /* no memory for a timer: end it here */
+	wheel_set(&net->wheel, &net->drain.tick, now_us + DRAIN_TICK_US);
 }
 
 void
@@ -165,10 +160,9 @@ net_drain(struct net *net,
 	net->drain.running = true;
 	net->drain.done = done;
 	net->drain.arg = arg;
-	net->drain.budget_us = 0;
-	if (es_call_soon(net->loop, "drain tick", on_tick, net, NULL,
-		&net->drain.tick) < 0)
-		net_force(net);
+	net->drain.ticked_us = clock_now_us();
+	net->drain.budget_us = DRAIN_TICK_US;
+	wheel_set(&net->wheel, &net->drain.tick, net->drain.ticked_us);
 }
 
 /*

@@ -2,7 +2,7 @@
  * HTTP/1.1: what requests say, and how answers are written.
  *
  * The happy path: routes.c finds the route -> the route answers at once with
- * http_answer(), after the body (publish.c), or in pieces (history.c, sse.c) ->
+ * http_answer(), after the body (publish.c), or in slices (slices.c) ->
  * http_end() makes the connection ready for the next request.
  *
  * What can go wrong is answered with {"error":{"code","message"}}.  What of a
@@ -111,8 +111,8 @@ http_origin_allowed(struct conn *conn)
 	return origin_matches(host, origin);
 }
 
-static bool
-is_head(struct conn *conn)
+bool
+http_is_head(struct conn *conn)
 {
 	return lws_hdr_total_length(conn->wsi, WSI_TOKEN_HEAD_URI) > 0;
 }
@@ -134,6 +134,7 @@ reason_phrase(unsigned status)
 		{ 409, "Conflict" },
 		{ 411, "Length Required" },
 		{ 413, "Content Too Large" },
+		{ 422, "Unprocessable Content" },
 		{ 426, "Upgrade Required" },
 		{ 503, "Service Unavailable" },
 	};
@@ -227,9 +228,9 @@ http_answer_now(struct conn *conn, const struct answer *answer, bool head)
 int
 http_answer(struct conn *conn, const struct answer *answer)
 {
-	if (body_keeps_answer(conn, answer, is_head(conn)))
+	if (body_keeps_answer(conn, answer, http_is_head(conn)))
 		return 1;
-	return http_answer_now(conn, answer, is_head(conn));
+	return http_answer_now(conn, answer, http_is_head(conn));
 }
 
 int
@@ -268,6 +269,25 @@ http_error(
 		      .headers = status == 503 ? "Retry-After: 1\r\n" : NULL,
 		      .body = body,
 		      .len = len });
+}
+
+int
+http_on_connect(struct conn *conn)
+{
+	static const char body[] =
+	    "{\"error\":{\"code\":\"bad_method\",\"message\":"
+	    "\"this is no proxy\"}}\n";
+
+	conn->net->counts.requests++;
+	conn->net->counts.refused_requests++;
+	(void)http_answer_now(conn,
+	    &(struct answer){ .status = 405,
+		.headers = "Allow: GET, HEAD, POST, OPTIONS\r\n",
+		.body = body,
+		.len = sizeof(body) - 1 },
+	    false); /* it is hung up on anyway */
+	conn->hung_up = true;
+	return -1;
 }
 
 int

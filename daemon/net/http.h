@@ -20,10 +20,14 @@ struct request {
 	enum message_kind kind;
 	bool lines; /* a message a line */
 	bool skip_empty; /* ndjson: an empty line is not a message */
-	bool complete; /* the body is here */
+	bool complete, begun; /* the body is here; it has been looked at */
 	struct buffer body;
 	size_t done; /* bytes of it published */
 	uint64_t line, accepted; /* lines done, messages of them */
+	uint64_t asked; /* messages that wait for a filter */
+	int error; /* why the rest is not published; 0: it is */
+	uint64_t error_line;
+	char *error_text; /* a filter's; NULL: the error's own */
 	struct position position; /* of the last message accepted */
 };
 
@@ -35,6 +39,8 @@ struct answer {
 	size_t len;
 };
 int http_on_request(struct conn *conn) LOOP_THREAD; /* routes.c */
+/* CONNECT, of which the library makes bytes without a protocol.  -1. */
+int http_on_connect(struct conn *conn) LOOP_THREAD;
 /* After the request's body, where one is on its way; body is copied. */
 int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
 int http_answer_now(
@@ -44,6 +50,7 @@ int http_error(struct conn *conn, unsigned status, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5))) LOOP_THREAD;
 /* After an answer outside of an upgrade: what the callback returns. */
 int http_end(struct conn *conn, int result) LOOP_THREAD;
+bool http_is_head(struct conn *conn);
 bool http_origin_allowed(struct conn *conn);
 int http_bad_origin(struct conn *conn) LOOP_THREAD; /* 403 */
 /* conn.cors: headers for an origin that is allowed by name, in each answer. */
@@ -89,11 +96,23 @@ int publish_end(struct conn *conn) LOOP_THREAD;
 int publish_on_writable(struct conn *conn) LOOP_THREAD; /* go on */
 void publish_abandon(struct conn *conn);
 
+/* slices.c: an answer that is made while it is written. */
+struct slices {
+	/* Appends some; 1: there is more, 0: that was all, < 0: hang up. */
+	int (*put)(
+	    struct conn *conn, struct slices *slices, struct buffer *out);
+	void (*free)(struct slices *slices);
+	bool chunked;
+};
+/* slices are the connection's, whatever comes back; headers may be "". */
+int slices_begin(struct conn *conn, struct slices *slices, const char *type,
+    const char *headers) LOOP_THREAD;
+int slices_on_writable(struct conn *conn) LOOP_THREAD;
+void slices_abandon(struct conn *conn);
+
 /* history.c */
 int history_begin(struct conn *conn, const char *channel) LOOP_THREAD;
-int history_on_writable(struct conn *conn) LOOP_THREAD;
-void history_abandon(struct conn *conn);
-int channels_answer(struct conn *conn) LOOP_THREAD;
+int channels_begin(struct conn *conn, const char *channel) LOOP_THREAD;
 int channel_answer(struct conn *conn, const char *channel) LOOP_THREAD;
 
 /* sse.c */
@@ -107,13 +126,11 @@ void control_abandon(struct conn *conn);
 /* inspect.c */
 int inspect_channels(struct conn *conn, const char *channel) LOOP_THREAD;
 int inspect_connections(struct conn *conn, const char *channel) LOOP_THREAD;
-int inspect_on_writable(struct conn *conn) LOOP_THREAD;
-void inspect_abandon(struct conn *conn);
 
 /* history.c: one channel as /channels has it. */
 int channel_put(struct buffer *out, const struct hub_channel_stats *stats);
 
 /* metrics.c */
-int metrics_answer(struct conn *conn) LOOP_THREAD;
+int metrics_begin(struct conn *conn, const char *channel) LOOP_THREAD;
 
 #endif

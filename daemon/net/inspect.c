@@ -1,12 +1,7 @@
 /*
- * Long lists for the control socket: channels and connections, in slices.
+ * Long lists, in slices: channels, and for the control socket connections.
  *
- * The happy path: begin() writes the head -> a slice each time the socket
- * takes more -> the end.  A slice is bounded in bytes, so that looking at ten
- * thousand connections costs their consumers nothing.
- *
- * What can go wrong: what comes and goes meanwhile is in it or not; an answer
- * that has to end early has no last chunk.
+ * What can go wrong: what comes and goes meanwhile is in it or not.
  */
 
 #include "daemon/base/clock.h"
@@ -21,33 +16,54 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SLICE_BYTES (16 * 1024)
-#define SLICE_SLOTS_MAX 65536 /* most of them empty */
-#define SLICE_CHANNELS 64
-#define CHUNK_HEAD_BYTES 10 /* "%08x\r\n" */
+/* At once; a slice is as many times that as fit. */
+#define SLOTS_MAX 1024 /* most of them empty */
+#define CONNECTIONS_MAX 16
+#define CHANNELS_MAX 16
 #define CHANNELS_SHOWN_MAX 16
 #define OUT_BYTES_MAX (4 * (size_t)LIMITS_MIB)
 
 struct inspect {
-	int (*put)(struct conn *conn, struct buffer *out);
+	struct slices slices;
+	int (*put_some)(
+	    struct conn *conn, struct inspect *inspect, struct buffer *out);
+	const char *name;
 	uint32_t next; /* UINT32_MAX: all done */
-	bool first;
+	bool begun, some; /* the head is there, an element */
 };
 
-void
-inspect_abandon(struct conn *conn)
+static void
+inspect_free(struct slices *slices)
 {
-	memory_free(conn->inspect);
-	conn->inspect = NULL;
+	memory_free(LIST_ENTRY(slices, struct inspect, slices));
+}
+
+static int
+put(struct conn *conn, struct slices *slices, struct buffer *out)
+{
+	struct inspect *inspect = LIST_ENTRY(slices, struct inspect, slices);
+	int error = 0;
+
+	if (!inspect->begun)
+		error = buffer_printf(
+		    out, OUT_BYTES_MAX, "{\"%s\":[", inspect->name);
+	inspect->begun = true;
+	if (error == 0)
+		error = inspect->put_some(conn, inspect, out);
+	if (error < 0)
+		return error;
+	if (inspect->next != UINT32_MAX)
+		return 1;
+	return buffer_append(out, "]}\n", 3, OUT_BYTES_MAX);
 }
 
 static int
 put_comma(struct inspect *inspect, struct buffer *out)
 {
-	const bool first = inspect->first;
+	const bool some = inspect->some;
 
-	inspect->first = false;
-	return first ? 0 : buffer_append(out, ",", 1, OUT_BYTES_MAX);
+	inspect->some = true;
+	return some ? buffer_append(out, ",", 1, OUT_BYTES_MAX) : 0;
 }
 
 /* Channels */
@@ -70,13 +86,12 @@ put_channel(const struct hub_channel_stats *stats, void *arg)
 }
 
 static int
-put_channels(struct conn *conn, struct buffer *out)
+put_channels(struct conn *conn, struct inspect *inspect, struct buffer *out)
 {
-	struct inspect *inspect = conn->inspect;
 	struct some some = { .inspect = inspect, .out = out };
 
 	inspect->next = hub_some_channels(conn->net->hub, inspect->next,
-	    SLICE_CHANNELS, clock_wall_us(), put_channel, &some);
+	    CHANNELS_MAX, clock_wall_us(), put_channel, &some);
 	return some.error;
 }
 
@@ -185,19 +200,19 @@ put_connection(const struct conn *conn, struct buffer *out)
 
 /* By slot, so that nobody is missed who is there all the time. */
 static int
-put_connections(struct conn *conn, struct buffer *out)
+put_connections(struct conn *conn, struct inspect *inspect, struct buffer *out)
 {
 	const struct net *net = conn->net;
-	struct inspect *inspect = conn->inspect;
-	uint32_t seen = 0;
+	uint32_t seen = 0, shown = 0;
 	int error = 0;
 
-	while (error == 0 && out->len < SLICE_BYTES &&
-	       inspect->next < net->slot_count && seen++ < SLICE_SLOTS_MAX) {
+	while (error == 0 && inspect->next < net->slot_count &&
+	       seen++ < SLOTS_MAX && shown < CONNECTIONS_MAX) {
 		const struct conn *one = net->slots[inspect->next++];
 
 		if (one == NULL)
 			continue;
+		shown++;
 		error = put_comma(inspect, out);
 		if (error == 0)
 			error = put_connection(one, out);
@@ -207,93 +222,35 @@ put_connections(struct conn *conn, struct buffer *out)
 	return error;
 }
 
-/* Slices */
-
+/* The list of that, {"NAME":[...]}. */
 static int
-write_chunk(struct conn *conn, struct buffer *out, bool last) LOOP_THREAD
+begin(struct conn *conn,
+    int (*put_some)(
+	struct conn *conn, struct inspect *inspect, struct buffer *out),
+    const char *name) LOOP_THREAD
 {
-	const size_t len = out->len - CHUNK_HEAD_BYTES;
-	char head[CHUNK_HEAD_BYTES + 1];
-	int error = 0;
+	struct inspect *inspect = memory_zalloc(sizeof(*inspect));
 
-	if (len == 0) { /* an empty chunk would end the answer */
-		buffer_clear(out);
-	} else {
-		(void)snprintf(head, sizeof(head), "%08x\r\n", (unsigned)len);
-		memcpy(out->data, head, CHUNK_HEAD_BYTES);
-		error = buffer_append(out, "\r\n", 2, OUT_BYTES_MAX);
-	}
-	if (error == 0 && last)
-		error = buffer_append(out, "0\r\n\r\n", 5, OUT_BYTES_MAX);
-	if (error == 0 && out->len > 0 &&
-	    lws_write(conn->wsi, out->data, out->len, LWS_WRITE_HTTP) < 0)
-		error = -EPIPE;
-	return error;
-}
-
-static int
-go_on(struct conn *conn, const char *head) LOOP_THREAD
-{
-	struct buffer out;
-	bool last;
-	int error;
-
-	buffer_init(&out);
-	error = buffer_printf(&out, OUT_BYTES_MAX, "00000000\r\n%s", head);
-	if (error == 0)
-		error = conn->inspect->put(conn, &out);
-	last = conn->inspect->next == UINT32_MAX;
-	if (error == 0 && last)
-		error = buffer_append(&out, "]}\n", 3, OUT_BYTES_MAX);
-	if (error == 0)
-		error = write_chunk(conn, &out, last);
-	buffer_fini(&out);
-	if (error < 0)
-		return -1; /* hang up: it must not look whole */
-	if (!last) {
-		conn_set_deadline(
-		    conn, conn->net->conf->limits.request_timeout);
-		(void)lws_callback_on_writable(conn->wsi); /* and again */
-		return 0;
-	}
-	inspect_abandon(conn);
-	conn_set_state(conn, CONN_IDLE);
-	conn_set_deadline(conn, conn->net->conf->limits.keepalive_timeout);
-	return http_end(conn, 1);
-}
-
-static int
-begin(struct conn *conn, int (*put)(struct conn *conn, struct buffer *out),
-    const char *head) LOOP_THREAD
-{
-	conn->inspect = memory_zalloc(sizeof(*conn->inspect));
-	if (conn->inspect == NULL)
+	if (inspect == NULL)
 		return http_end(
 		    conn, http_error(conn, 503, "no_memory", "out of memory"));
-	conn->inspect->put = put;
-	conn->inspect->first = true;
-	if (http_stream_headers(
-		conn, "application/json", "Transfer-Encoding: chunked\r\n") < 0)
-		return -1;
-	return go_on(conn, head);
+	inspect->slices.put = put;
+	inspect->slices.free = inspect_free;
+	inspect->put_some = put_some;
+	inspect->name = name;
+	return slices_begin(conn, &inspect->slices, "application/json", "");
 }
 
 int
 inspect_channels(struct conn *conn, const char *channel)
 {
 	(void)channel;
-	return begin(conn, put_channels, "{\"channels\":[");
+	return begin(conn, put_channels, "channels");
 }
 
 int
 inspect_connections(struct conn *conn, const char *channel)
 {
 	(void)channel;
-	return begin(conn, put_connections, "{\"connections\":[");
-}
-
-int
-inspect_on_writable(struct conn *conn)
-{
-	return go_on(conn, "");
+	return begin(conn, put_connections, "connections");
 }

@@ -1,5 +1,7 @@
 /*
- * GET /metrics: Prometheus text, written afresh from the counters.
+ * GET /metrics: Prometheus text, written afresh from the counters, in slices:
+ * the daemon's own; of each channel, a metric after the other; what others
+ * add.
  *
  * To add a metric: a line in the table of its struct below.  Names end in
  * _total where they only grow, in _bytes or _seconds where they have a unit.
@@ -7,6 +9,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
+#include "daemon/base/memory.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -14,9 +17,10 @@
 #include <stddef.h>
 
 #define METRICS_BYTES_MAX (64 * (size_t)LIMITS_MIB)
+#define CHANNELS_MAX 64 /* at once */
 
 struct page {
-	struct buffer out;
+	struct buffer *out;
 	int error; /* the first one; nothing is written after it */
 };
 
@@ -30,7 +34,7 @@ put_head(
     struct page *page, const char *name, const char *type, const char *help)
 {
 	if (page->error == 0)
-		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
 		    "# HELP earshot_%s %s\n# TYPE earshot_%s %s\n", name, help,
 		    name, type);
 }
@@ -41,7 +45,7 @@ put(struct page *page, const char *name, const char *type, const char *help,
 {
 	put_head(page, name, type, help);
 	if (page->error == 0)
-		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
 		    "earshot_%s %" PRIu64 "\n", name, value);
 }
 
@@ -125,6 +129,8 @@ static const struct metric net_metrics[] = {
 	    "limit head_bytes_max reached, or what came was not HTTP"),
 	NET(refused_intake, "refused_intake_total",
 	    "limit intake_bytes_max reached"),
+	NET(slices, "answer_slices_total",
+	    "pieces of answers that are made while they are written"),
 	NET(history_limited, "history_limited_total",
 	    "limit history_limit_max reached"),
 	NET(refused_bodies, "refused_bodies_total",
@@ -140,6 +146,8 @@ static const struct metric net_metrics[] = {
 	    "limit message_bytes_max reached by a WebSocket message"),
 	NET(refused_text, "refused_ws_text_total",
 	    "WebSocket text that is not UTF-8"),
+	NET(refused_deflate, "refused_ws_deflate_total",
+	    "compressed WebSocket messages that cannot be inflated"),
 	NET(refused_origin, "refused_origin_total", "wrong Origin"),
 	NET(refused_requests, "refused_requests_total",
 	    "requests answered with an error"),
@@ -203,7 +211,7 @@ put_now(struct page *page, struct net *net)
 
 	put_head(page, "connections", "gauge", "connections by state");
 	for (i = 0; i < CONN_STATES && page->error == 0; i++)
-		page->error = buffer_printf(&page->out, METRICS_BYTES_MAX,
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
 		    "earshot_connections{state=\"%s\"} %" PRIu64 "\n", names[i],
 		    net->state_counts[i]);
 	put(page, "channels", "gauge", "channels", hub_channel_count(net->hub));
@@ -217,25 +225,6 @@ put_now(struct page *page, struct net *net)
 	    "log lines dropped because the log was blocked", log_dropped());
 	put(page, "uptime_seconds", "gauge", "since the start",
 	    (uint64_t)(clock_now_us() - net->started_us) / LIMITS_S);
-}
-
-/* One value of each channel, in the order hub_each_channel() has them. */
-struct column {
-	struct page *page;
-	const char *name;
-	uint64_t (*value)(const struct hub_channel_stats *stats);
-};
-
-static void
-put_cell(const struct hub_channel_stats *stats, void *arg)
-{
-	const struct column *column = arg;
-
-	if (column->page->error == 0)
-		column->page->error =
-		    buffer_printf(&column->page->out, METRICS_BYTES_MAX,
-			"earshot_%s{channel=\"%s\"} %" PRIu64 "\n",
-			column->name, stats->name, column->value(stats));
 }
 
 static uint64_t
@@ -262,61 +251,127 @@ column_lag_bytes(const struct hub_channel_stats *stats)
 	return stats->lag_bytes_max;
 }
 
-static void
-put_channels(struct page *page, struct hub *hub)
+static uint64_t
+column_lag_us(const struct hub_channel_stats *stats)
 {
-	static const struct {
-		const char *name, *type, *help;
-		uint64_t (*value)(const struct hub_channel_stats *stats);
-	} columns[] = {
-		{ "channel_messages_total", "counter",
-		    "messages published to the channel", column_messages },
-		{ "channel_consumers", "gauge", "consumers of the channel",
-		    column_consumers },
-		{ "channel_lag_messages", "gauge",
-		    "what the channel's slowest consumer lacks",
-		    column_lag_messages },
-		{ "channel_lag_bytes", "gauge",
-		    "what the channel's slowest consumer lacks",
-		    column_lag_bytes },
-	};
-	size_t i;
+	return (uint64_t)stats->lag_us_max;
+}
 
-	for (i = 0; i < sizeof(columns) / sizeof(*columns); i++) {
-		struct column column = { page, columns[i].name,
-			columns[i].value };
+/* Of each channel one value, in the order the hub has them. */
+static const struct column {
+	const char *name, *type, *help;
+	uint64_t (*value)(const struct hub_channel_stats *stats);
+	bool us; /* microseconds, to be told as seconds */
+} columns[] = {
+	{ "channel_messages_total", "counter",
+	    "messages published to the channel", column_messages, false },
+	{ "channel_consumers", "gauge", "consumers of the channel",
+	    column_consumers, false },
+	{ "channel_lag_messages", "gauge",
+	    "what the channel's slowest consumer lacks", column_lag_messages,
+	    false },
+	{ "channel_lag_bytes", "gauge",
+	    "what the channel's slowest consumer lacks", column_lag_bytes,
+	    false },
+	{ "channel_lag_seconds", "gauge",
+	    "how old the first message is that it lacks", column_lag_us, true },
+};
 
+#define COLUMNS (sizeof(columns) / sizeof(*columns))
+
+/* Where the answer is. */
+struct metrics {
+	struct slices slices;
+	struct page *page; /* of this call */
+	size_t part; /* 0, columns, what net_add_metrics() added */
+	uint32_t channel; /* the next one of a column */
+};
+
+static void
+put_cell(const struct hub_channel_stats *stats, void *arg)
+{
+	const struct metrics *metrics = arg;
+	const struct column *column = &columns[metrics->part - 1];
+	struct page *page = metrics->page;
+	const uint64_t value = column->value(stats);
+
+	if (page->error == 0)
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
+		    "earshot_%s{channel=\"%s\"} ", column->name, stats->name);
+	if (page->error == 0 && column->us)
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
+		    "%.3f\n", (double)value / LIMITS_S);
+	else if (page->error == 0)
+		page->error = buffer_printf(
+		    page->out, METRICS_BYTES_MAX, "%" PRIu64 "\n", value);
+}
+
+static void
+put_column(struct metrics *metrics, struct hub *hub)
+{
+	const struct column *column = &columns[metrics->part - 1];
+
+	if (metrics->channel == 0)
 		put_head(
-		    page, columns[i].name, columns[i].type, columns[i].help);
-		hub_each_channel(hub, clock_wall_us(), put_cell, &column);
+		    metrics->page, column->name, column->type, column->help);
+	metrics->channel = hub_some_channels(hub, metrics->channel,
+	    CHANNELS_MAX, clock_wall_us(), put_cell, metrics);
+	if (metrics->channel != UINT32_MAX)
+		return;
+	metrics->channel = 0;
+	metrics->part++;
+}
+
+static void
+put_own(struct page *page, struct net *net)
+{
+	put_now(page, net);
+	PUT_TABLE(page, net_metrics, &net->counts);
+	PUT_TABLE(page, hub_metrics, hub_counts(net->hub));
+	PUT_TABLE(page, glue_metrics, glue_stats(net->glue));
+	put_loop(page, net->loop);
+}
+
+static int
+put_some(struct conn *conn, struct slices *slices, struct buffer *out)
+{
+	struct metrics *metrics = LIST_ENTRY(slices, struct metrics, slices);
+	struct page page = { .out = out };
+	struct net *net = conn->net;
+
+	metrics->page = &page;
+	if (metrics->part == 0) {
+		put_own(&page, net);
+		metrics->part++;
+	} else if (metrics->part <= COLUMNS) {
+		put_column(metrics, net->hub);
+	} else if (metrics->part <= COLUMNS + net->metrics_count) {
+		const size_t i = metrics->part++ - COLUMNS - 1;
+
+		page.error = net->metrics[i].fn(out, net->metrics[i].arg);
 	}
+	if (page.error < 0)
+		return page.error;
+	return metrics->part <= COLUMNS + net->metrics_count;
+}
+
+static void
+metrics_free(struct slices *slices)
+{
+	memory_free(LIST_ENTRY(slices, struct metrics, slices));
 }
 
 int
-metrics_answer(struct conn *conn)
+metrics_begin(struct conn *conn, const char *channel)
 {
-	struct net *net = conn->net;
-	struct page page = { .error = 0 };
-	unsigned i;
-	int result;
+	struct metrics *metrics = memory_zalloc(sizeof(*metrics));
 
-	buffer_init(&page.out);
-	put_now(&page, net);
-	PUT_TABLE(&page, net_metrics, &net->counts);
-	PUT_TABLE(&page, hub_metrics, hub_counts(net->hub));
-	PUT_TABLE(&page, glue_metrics, glue_stats(net->glue));
-	put_loop(&page, net->loop);
-	put_channels(&page, net->hub);
-	for (i = 0; i < net->metrics_count && page.error == 0; i++)
-		page.error = net->metrics[i].fn(&page.out, net->metrics[i].arg);
-	if (page.error < 0)
-		result = http_error(conn, 503, "no_memory", "out of memory");
-	else
-		result = http_answer(conn,
-		    &(struct answer){ .status = 200,
-			.type = "text/plain; version=0.0.4; charset=utf-8",
-			.body = page.out.data,
-			.len = page.out.len });
-	buffer_fini(&page.out);
-	return result;
+	(void)channel;
+	if (metrics == NULL)
+		return http_end(
+		    conn, http_error(conn, 503, "no_memory", "out of memory"));
+	metrics->slices.put = put_some;
+	metrics->slices.free = metrics_free;
+	return slices_begin(conn, &metrics->slices,
+	    "text/plain; version=0.0.4; charset=utf-8", "");
 }

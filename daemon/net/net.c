@@ -77,10 +77,8 @@ http_on_writable(struct conn *conn) LOOP_THREAD
 {
 	if (conn->state == CONN_SSE)
 		return conn_on_writable(conn);
-	if (conn->history != NULL)
-		return history_on_writable(conn);
-	if (conn->inspect != NULL)
-		return inspect_on_writable(conn);
+	if (conn->slices != NULL)
+		return slices_on_writable(conn);
 	if (conn->awaited != NULL)
 		return control_on_writable(conn);
 	return publish_on_writable(conn);
@@ -113,6 +111,8 @@ on_event(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 		return ws_on_headers(conn, in);
 	case LWS_CALLBACK_HTTP:
 		return http_on_request(conn);
+	case LWS_CALLBACK_RAW_RX:
+		return http_on_connect(conn);
 	case LWS_CALLBACK_HTTP_BODY:
 		return body_on_data(conn, in, len);
 	case LWS_CALLBACK_HTTP_BODY_COMPLETION:
@@ -162,13 +162,25 @@ on_before_poll(es_usec *wait, void *arg)
 }
 
 static void
+on_deadline(struct wheel_entry *entry, void *arg)
+{
+	struct net *net = arg;
+
+	glue_on_loop(net->glue);
+	if (entry == &net->drain.tick)
+		drain_tick(net);
+	else
+		conn_on_deadline(entry);
+}
+
+static void
 on_after_batch(void *arg)
 {
 	struct net *net = arg;
 
 	glue_on_loop(net->glue);
 	glue_after_batch(net->glue);
-	wheel_advance(&net->wheel, clock_now_us(), conn_on_deadline, NULL);
+	wheel_advance(&net->wheel, clock_now_us(), on_deadline, net);
 	conn_flush_waiting(net);
 	if (hub_flush_wanted(net->hub))
 		(void)hub_flush(net->hub, clock_wall_us()); /* wanted says */
@@ -305,6 +317,7 @@ net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
 	list_init(&net->conns);
 	list_init(&net->out_waiting);
 	wheel_init(&net->wheel, net->started_us);
+	wheel_entry_init(&net->drain.tick);
 	error = open_parts(net, fds_max, ret_fault);
 	if (error < 0) {
 		net_close(net);
@@ -340,7 +353,6 @@ net_close(struct net *net)
 	if (es_loop_set_hooks(net->loop, NULL, NULL, NULL) < 0)
 		log_debug("the loop closed before its hooks were taken off");
 	cancel(&net->tick);
-	cancel(&net->drain.tick);
 	listeners_close(net);
 	control_close(net);
 	glue_close(net->glue); /* frees every connection */

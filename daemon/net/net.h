@@ -118,8 +118,8 @@ void net_stop_intake(struct net *net) LOOP_THREAD;
 
 /*
  * Close every consumer with 1001 as soon as it has all there is, at most
- * drain.close_rate a second; done is called, once, from a plain call on the
- * loop, when no connection is left.  net_stop_intake() came before.
+ * drain.close_rate a second; done is called, once, later, from outside of the
+ * library, when no connection is left.  net_stop_intake() came before.
  */
 void net_drain(struct net *net,
     void (*done)(const struct net_drained *drained, void *arg),

@@ -34,13 +34,14 @@ struct net_counts {
 	uint64_t accepted, closed, upgrades, requests;
 	uint64_t refused_connections, refused_heads, refused_intake;
 	uint64_t refused_origin, refused_requests, refused_bodies;
-	uint64_t refused_message_bytes, refused_text; /* of WebSockets */
+	uint64_t refused_message_bytes; /* of WebSockets */
+	uint64_t refused_text, refused_deflate; /* likewise */
 	uint64_t refused_head_bytes;
 	uint64_t accept_errors;
 	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
 	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
 	uint64_t closes, pings, v1_commands, v1_errors;
-	uint64_t history_limited;
+	uint64_t history_limited, slices;
 	uint64_t refused_control, refused_peers; /* of the control socket */
 	uint64_t refused_out, refused_subscriptions, refused_violations;
 };
@@ -84,7 +85,8 @@ struct net {
 
 	struct { /* drain.c */
 		bool running;
-		es_call *tick;
+		struct wheel_entry tick; /* needs no memory */
+		int64_t ticked_us; /* monotonic */
 		int64_t budget_us, handshakes_until_us;
 		struct net_drained result;
 		void (*done)(const struct net_drained *, void *);
@@ -121,12 +123,18 @@ int ws_on_receive(struct conn *conn, void *data, size_t len) LOOP_THREAD;
 /* != 0: hang up; else the library answers the peer's close. */
 int ws_on_peer_close(
     struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
+/* A message that cannot be inflated; the library ends the connection. */
+void ws_on_bad_deflate(struct conn *conn) LOOP_THREAD;
 int ws_ping(struct conn *conn);
 size_t ws_message_end(const uint8_t *data, size_t len);
 int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
 int v1_begin(struct conn *conn) LOOP_THREAD;
 
+/* conn.c: as hub_publisher_ops.full, of streams. */
+void conn_on_full(struct hub_publisher *publisher, bool full);
+
 /* drain.c */
+void drain_tick(struct net *net) LOOP_THREAD;
 void drain_conn_gone(struct conn *conn) LOOP_THREAD;
 
 #endif

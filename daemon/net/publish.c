@@ -6,8 +6,10 @@
  * lines an iteration -> 201 with the position of the last message.
  *
  * What can go wrong: what the headers tell is refused before the body is read
- * (400, 403, 411, 413, 503).  A line that is refused ends the request: those
- * before it stay published, the answer says how many and which line it was.
+ * (400, 403, 411, 413, 503).  Where a filter is asked the answer waits for what
+ * it says, and the next lines for room in its queue.  A line that is refused
+ * ends the request: those before it stay published, the answer says how many
+ * and which line it was.
  */
 
 #include "daemon/base/clock.h"
@@ -24,6 +26,7 @@
 #include <strings.h>
 
 #define TYPE_BYTES_MAX 1024
+#define ANSWER_BYTES_MAX 4096
 #define LINES_PER_ITERATION_MAX 1024
 #define BYTES_PER_ITERATION_MAX (256 * LIMITS_KIB)
 
@@ -42,6 +45,8 @@ static const struct refusal {
 	{ -ENFILE, 503, "too_many_channels", "limits.channels_max is reached" },
 	{ -ENOBUFS, 503, "no_room", "a memory limit is reached" },
 	{ -ESHUTDOWN, 503, "closing", "the server is closing" },
+	{ -EACCES, 422, "refused", "the channel's filter refuses it" },
+	{ -EIO, 503, "filter_failed", "the channel's filter failed" },
 	{ -ENOMEM, 503, "no_memory", "out of memory" },
 };
 
@@ -185,6 +190,7 @@ publish_abandon(struct conn *conn)
 	if (conn->request == NULL)
 		return;
 	conn_drop(conn, &conn->request->body);
+	memory_free(conn->request->error_text);
 	memory_free(conn->request);
 	conn->request = NULL;
 }
@@ -205,7 +211,7 @@ publish_body(struct conn *conn, const void *data, size_t len)
 		refusal_for(error)->code, "%s", refusal_for(error)->message));
 }
 
-/* One message of the request; its offset or an error. */
+/* One message of the request; its offset or an error, which ends it. */
 static int64_t
 publish_one(struct conn *conn, const uint8_t *data, size_t len)
 {
@@ -214,14 +220,66 @@ publish_one(struct conn *conn, const uint8_t *data, size_t len)
 		.kind = request->kind,
 		.payload = data,
 		.len = len,
+		.publisher = &conn->publisher,
+		.cookie = request->line + 1,
 	};
+	struct position position;
+	int64_t offset;
 
-	return hub_publish(conn->net->hub, request->channel,
+	offset = hub_publish(conn->net->hub, request->channel,
 	    strlen(request->channel), HUB_OUTSIDE, &message, clock_wall_us(),
-	    &request->position);
+	    &position);
+	if (offset == -EINPROGRESS) {
+		request->asked++;
+	} else if (offset < 0) {
+		request->error = (int)offset;
+		request->error_line = request->line + 1;
+	} else {
+		request->position = position;
+		request->accepted++;
+	}
+	return offset;
 }
 
-/* The next line: 0, or an error; done when the body has been read. */
+/* A filter had a message: in the order in which they were published. */
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+	struct request *request = conn->request;
+
+	glue_on_loop(conn->net->glue);
+	assert(request != NULL);
+	assert(request->asked > 0);
+	if (verdict->offset >= 0) {
+		request->asked--;
+		request->accepted++;
+		request->position = verdict->position;
+	} else { /* the rest is dropped */
+		request->asked = 0;
+		request->error = (int)verdict->offset;
+		request->error_line = verdict->cookie;
+		if (verdict->text != NULL)
+			request->error_text = memory_dup(
+			    verdict->text, strlen(verdict->text) + 1);
+	}
+	if (request->asked == 0)
+		(void)lws_callback_on_writable(conn->wsi); /* or its end */
+}
+
+static void
+on_full(struct hub_publisher *publisher, bool full)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+
+	glue_on_loop(conn->net->glue);
+	if (!full && conn->request != NULL)
+		(void)lws_callback_on_writable(conn->wsi); /* or its end */
+}
+
+static const struct hub_publisher_ops publisher_ops = { on_verdict, on_full };
+
+/* The next line; done when the body has been read.  < 0: refused. */
 static int
 publish_line(struct conn *conn)
 {
@@ -235,40 +293,39 @@ publish_line(struct conn *conn)
 	assert(left > 0);
 	if (len > 0 || !request->skip_empty) {
 		offset = publish_one(conn, start, len);
-		if (offset < 0)
+		if (offset < 0 && offset != -EINPROGRESS)
 			return (int)offset;
-		request->accepted++;
 	}
 	request->line++;
 	request->done += len + (end != NULL);
 	return 0;
 }
 
-/* 1: more to do in the next iteration; 0: all done; < 0: refused. */
-static int
+enum progress { PUBLISH_DONE, PUBLISH_MORE, PUBLISH_WAITS };
+
+/* MORE: to do in the next iteration.  WAITS: on_verdict(), on_full() come. */
+static enum progress
 publish_some(struct conn *conn)
 {
 	struct request *request = conn->request;
 	const size_t begin = request->done;
 	unsigned i;
-	int64_t offset;
-	int error;
 
-	if (!request->lines) {
-		offset =
-		    publish_one(conn, request->body.data, request->body.len);
-		request->accepted = offset >= 0;
-		return offset < 0 ? (int)offset : 0;
-	}
-	for (i = 0; request->done < request->body.len; i++) {
+	if (!request->lines && !request->begun)
+		(void)publish_one(/* the request has its error */
+		    conn, request->body.data, request->body.len);
+	request->begun = true;
+	for (i = 0; request->lines && request->error == 0 &&
+		    request->done < request->body.len;
+	     i++) {
+		if (conn->publisher.full > 0)
+			return PUBLISH_WAITS;
 		if (i == LINES_PER_ITERATION_MAX ||
 		    request->done - begin >= BYTES_PER_ITERATION_MAX)
-			return 1;
-		error = publish_line(conn);
-		if (error < 0)
-			return error;
+			return PUBLISH_MORE;
+		(void)publish_line(conn); /* the request has its error */
 	}
-	return 0;
+	return request->asked > 0 ? PUBLISH_WAITS : PUBLISH_DONE;
 }
 
 static int
@@ -294,40 +351,55 @@ answer_accepted(struct conn *conn) LOOP_THREAD
 }
 
 static int
-answer_refused(struct conn *conn, int error) LOOP_THREAD
+answer_refused(struct conn *conn) LOOP_THREAD
 {
-	const struct refusal *refusal = refusal_for(error);
-	char body[512];
-	int len;
+	const struct request *request = conn->request;
+	const struct refusal *refusal = refusal_for(request->error);
+	const char *text = request->error_text;
+	char body[2048]; /* a filter's text escaped, at its longest */
+	size_t len;
 
-	len = snprintf(body, sizeof(body),
+	if (text == NULL)
+		text = refusal->message;
+	len = (size_t)snprintf(body, sizeof(body),
 	    "{\"accepted\":%" PRIu64 ",\"error\":{\"line\":%" PRIu64
-	    ",\"code\":\"%s\",\"message\":\"%s\"}}\n",
-	    conn->request->accepted, conn->request->line + 1, refusal->code,
-	    refusal->message);
-	assert(len > 0 && (size_t)len < sizeof(body));
+	    ",\"code\":\"%s\",\"message\":",
+	    request->accepted, request->error_line, refusal->code);
+	len +=
+	    json_put_string(body + len, sizeof(body) - len, text, strlen(text));
+	len += (size_t)snprintf(body + len, sizeof(body) - len, "}}\n");
+	assert(len < sizeof(body));
 	conn->net->counts.refused_requests++;
 	return http_answer(conn,
 	    &(struct answer){ .status = refusal->status,
 		.headers = refusal->status == 503 ? "Retry-After: 1\r\n" : NULL,
 		.body = body,
-		.len = (size_t)len });
+		.len = len });
 }
 
 int
 publish_end(struct conn *conn)
 {
+	struct request *request = conn->request;
 	int result;
 
-	assert(conn->request != NULL);
-	conn->request->complete = true;
-	result = publish_some(conn);
-	if (result > 0) {
+	assert(request != NULL);
+	request->complete = true;
+	conn->publisher.ops = &publisher_ops;
+	conn->publisher.strict = true; /* one that is refused is the last */
+	switch (publish_some(conn)) {
+	case PUBLISH_MORE:
 		(void)lws_callback_on_writable(conn->wsi); /* HTTP_WRITEABLE */
 		return 0;
+	case PUBLISH_WAITS: /* as long as the filter may take */
+		wheel_clear(&conn->net->wheel, &conn->deadline);
+		lws_set_timeout(conn->wsi, NO_PENDING_TIMEOUT, 0);
+		return 0;
+	case PUBLISH_DONE:
+		break;
 	}
 	result =
-	    result < 0 ? answer_refused(conn, result) : answer_accepted(conn);
+	    request->error < 0 ? answer_refused(conn) : answer_accepted(conn);
 	publish_abandon(conn);
 	return http_end(conn, result);
 }

@@ -7,7 +7,7 @@
  *
  * What can go wrong: there is no place for a notice in the user's stream, so
  * a gap closes it with 4009, unless ?gap=silent was asked for; publishing
- * without the right 1008.
+ * without the right, or what a filter refuses, 1008.
  */
 
 #include "daemon/base/clock.h"
@@ -73,6 +73,39 @@ on_begin(struct conn *conn)
 	return false;
 }
 
+/* There is no reply in the user's stream: what is not taken closes it. */
+static void
+close_for(struct conn *conn, int64_t offset, const char *text) LOOP_THREAD
+{
+	if (offset >= 0 || offset == -EINPROGRESS)
+		return;
+	if (offset == -ESHUTDOWN) /* our close is coming */
+		return;
+	if (offset == -EACCES)
+		conn_close(conn, 1008, "%s", text);
+	else if (offset == -EIO)
+		conn_close(conn, 1013, "the channel's filter failed");
+	else if (offset == -EMSGSIZE)
+		conn_close(conn, 1009, "message over message_bytes_max");
+	else
+		conn_close(conn, 1013, "no room for the message now");
+}
+
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+
+	glue_on_loop(conn->net->glue);
+	if (conn_is_stream(conn))
+		close_for(conn, verdict->offset, verdict->text);
+}
+
+static const struct hub_publisher_ops publisher_ops = {
+	.verdict = on_verdict,
+	.full = conn_on_full,
+};
+
 static void
 on_message(struct conn *conn, bool text, uint8_t *data, size_t len)
 {
@@ -81,23 +114,19 @@ on_message(struct conn *conn, bool text, uint8_t *data, size_t len)
 		.payload = data,
 		.len = len,
 		.checked = true, /* as it arrived */
+		.publisher = &conn->publisher,
 	};
 	const char *channel = hub_consumer_channel(&conn->first.consumer);
-	int64_t offset;
 
 	glue_on_loop(conn->net->glue);
 	if (conn->session != NULL) {
 		app_message(conn, text, data, len);
 		return;
 	}
-	offset = hub_publish(conn->net->hub, channel, strlen(channel),
-	    HUB_OUTSIDE, &message, clock_wall_us(), NULL);
-	if (offset >= 0 || offset == -ESHUTDOWN) /* our close is coming */
-		return;
-	if (offset == -EMSGSIZE)
-		conn_close(conn, 1009, "message over message_bytes_max");
-	else
-		conn_close(conn, 1013, "no room for the message now");
+	close_for(conn,
+	    hub_publish(conn->net->hub, channel, strlen(channel), HUB_OUTSIDE,
+		&message, clock_wall_us(), NULL),
+	    NULL);
 }
 
 static bool
@@ -145,6 +174,8 @@ raw_begin(struct conn *conn, const char *channel, size_t len)
 	int r;
 
 	conn->endpoint = &raw_endpoint;
+	conn->publisher.ops = &publisher_ops;
+	conn->publisher.strict = false;
 	if (http_may_subscribe(conn, channel, len) != 0 ||
 	    get_arguments(conn, &from) != 0)
 		return 1;

@@ -20,19 +20,17 @@
 static int on_root(struct conn *conn, const char *channel);
 static int on_healthz(struct conn *conn, const char *channel);
 static int on_readyz(struct conn *conn, const char *channel);
-static int on_metrics(struct conn *conn, const char *channel);
 static int on_ws(struct conn *conn, const char *channel);
-static int on_channels(struct conn *conn, const char *channel);
 
 static const struct route routes[] = {
 	{ "/", true, on_root, NULL },
 	{ "/healthz", true, on_healthz, NULL },
 	{ "/readyz", true, on_readyz, NULL },
-	{ "/metrics", true, on_metrics, NULL },
+	{ "/metrics", true, metrics_begin, NULL },
 	{ "/ws", true, on_ws, NULL },
 	{ "/ws/*", true, on_ws, NULL },
 	{ "/sse/*", false, sse_begin, NULL },
-	{ "/channels", true, on_channels, NULL },
+	{ "/channels", true, channels_begin, NULL },
 	{ "/channels/*", true, channel_answer, NULL },
 	{ "/channels/*/messages", false, history_begin, publish_begin },
 };
@@ -86,20 +84,6 @@ on_readyz(struct conn *conn, const char *channel) LOOP_THREAD
 	if (conn->net->closing)
 		return http_text(conn, 503, "closing\n");
 	return http_text(conn, 200, "ready\n");
-}
-
-static int
-on_metrics(struct conn *conn, const char *channel) LOOP_THREAD
-{
-	(void)channel;
-	return http_end(conn, metrics_answer(conn));
-}
-
-static int
-on_channels(struct conn *conn, const char *channel) LOOP_THREAD
-{
-	(void)channel;
-	return channels_answer(conn);
 }
 
 static int
@@ -210,8 +194,8 @@ http_on_request(struct conn *conn)
 	const struct route *table = routes;
 	size_t count = sizeof(routes) / sizeof(*routes), i;
 
-	if (method < 0 || conn_is_stream(conn) || conn->history != NULL ||
-	    conn->inspect != NULL || conn->awaited != NULL)
+	if (method < 0 || conn_is_stream(conn) || conn->request != NULL ||
+	    conn->slices != NULL || conn->awaited != NULL)
 		return -1;
 	conn->net->counts.requests++;
 	conn_set_state(conn, CONN_REQUEST);

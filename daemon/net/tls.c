@@ -15,12 +15,15 @@
 #include <string.h>
 
 static int
-tls_fault(struct net_fault *ret_fault, const char *key, const char *path)
+tls_fault(const struct conf *conf, struct net_fault *ret_fault, const char *key,
+    const char *path)
 {
 	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+	char where[256];
 
+	conf_where(conf, "tls", key, where, sizeof(where));
 	(void)snprintf(ret_fault->text, sizeof(ret_fault->text),
-	    "[tls] %s = %s: %s, expected %s in PEM", key, path,
+	    "%s%s = %s: %s, expected %s in PEM", where, key, path,
 	    reason != NULL ? reason : "cannot be used",
 	    strcmp(key, "key") == 0 ? "the certificate's private key"
 				    : "a certificate chain");
@@ -54,12 +57,12 @@ tls_check(const struct conf *conf, struct net_fault *ret_fault)
 	ERR_clear_error();
 	if (SSL_CTX_use_certificate_chain_file(
 		context, conf->tls_certificate) != 1)
-		error =
-		    tls_fault(ret_fault, "certificate", conf->tls_certificate);
+		error = tls_fault(
+		    conf, ret_fault, "certificate", conf->tls_certificate);
 	else if (SSL_CTX_use_PrivateKey_file(
 		     context, conf->tls_key, SSL_FILETYPE_PEM) != 1 ||
 		 SSL_CTX_check_private_key(context) != 1)
-		error = tls_fault(ret_fault, "key", conf->tls_key);
+		error = tls_fault(conf, ret_fault, "key", conf->tls_key);
 	SSL_CTX_free(context);
 	return error;
 }
@@ -86,14 +89,30 @@ tls_reload(struct net *net)
 	ERR_clear_error();
 }
 
+/* The library hangs up on what it cannot inflate without a word. */
+static int
+on_extension(struct lws_context *context, const struct lws_extension *extension,
+    struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
+    void *in, size_t len)
+{
+	const int result = lws_extension_callback_pm_deflate(
+	    context, extension, wsi, reason, user, in, len);
+
+	if (reason == LWS_EXT_CB_PAYLOAD_RX && result < 0 &&
+	    conn_of(wsi) != NULL) {
+		glue_on_loop(conn_of(wsi)->net->glue);
+		ws_on_bad_deflate(conn_of(wsi));
+	}
+	return result;
+}
+
 static struct lws_vhost *
 vhost_open(struct net *net, const char *name,
     const struct lws_protocols *protocols, bool tls)
 {
 	/* It inflates what comes; what goes out is compressed by us. */
 	static const struct lws_extension extensions[] = {
-		{ "permessage-deflate", lws_extension_callback_pm_deflate,
-		    "permessage-deflate" },
+		{ "permessage-deflate", on_extension, "permessage-deflate" },
 		{ 0 },
 	};
 	struct lws_context_creation_info info = {

@@ -63,12 +63,13 @@ static const struct {
 	{ -ENFILE, V1_ERROR_TOO_MANY_CHANNELS, ": channels_max is reached" },
 	{ -ENOBUFS, V1_ERROR_NO_ROOM, ": a memory limit is reached" },
 	{ -ESHUTDOWN, V1_ERROR_CLOSING, ": the server is closing" },
+	{ -EIO, V1_ERROR_FILTER_FAILED, ": the channel's filter failed" },
 	{ -ENOMEM, V1_ERROR_NO_MEMORY, ": out of memory" },
 };
 
 static void
-reply_hub_error(
-    struct conn *conn, const struct v1_command *command, int error) LOOP_THREAD
+reply_hub_error(struct conn *conn, enum v1_command_kind kind, int64_t id,
+    int error) LOOP_THREAD
 {
 	const size_t n = sizeof(errors) / sizeof(*errors);
 	char text[V1_FAULT_TEXT_MAX];
@@ -78,9 +79,8 @@ reply_hub_error(
 		if (errors[i].error == error)
 			break;
 	(void)snprintf(text, sizeof(text), "%s%s",
-	    command->kind == V1_SUBSCRIBE ? "subscribe" : "publish",
-	    errors[i].text);
-	reply_error(conn, command->id, errors[i].code, text);
+	    kind == V1_SUBSCRIBE ? "subscribe" : "publish", errors[i].text);
+	reply_error(conn, id, errors[i].code, text);
 }
 
 static void
@@ -103,7 +103,7 @@ subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 
 	subscription = memory_zalloc(sizeof(*subscription));
 	if (subscription == NULL) {
-		reply_hub_error(conn, command, -ENOMEM);
+		reply_hub_error(conn, V1_SUBSCRIBE, command->id, -ENOMEM);
 		return;
 	}
 	error = hub_subscribe(conn->net->hub, &subscription->consumer,
@@ -111,7 +111,7 @@ subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	    &command->from, clock_wall_us(), &answer);
 	if (error < 0) {
 		memory_free(subscription);
-		reply_hub_error(conn, command, error);
+		reply_hub_error(conn, V1_SUBSCRIBE, command->id, error);
 		return;
 	}
 	conn_subscribed(conn, subscription);
@@ -161,6 +161,35 @@ on_unsubscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 }
 
 static void
+reply_published(struct conn *conn, int64_t id, int64_t offset,
+    const struct position *position, const char *text) LOOP_THREAD
+{
+	if (offset == -EACCES)
+		reply_error(conn, id, V1_ERROR_REFUSED, text);
+	else if (offset < 0)
+		reply_hub_error(conn, V1_PUBLISH, id, (int)offset);
+	else
+		REPLY(conn,
+		    v1_put_published(&reply, REPLY_BYTES_MAX, id, position));
+}
+
+static void
+on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
+{
+	struct conn *conn = LIST_ENTRY(publisher, struct conn, publisher);
+
+	glue_on_loop(conn->net->glue);
+	if (conn_is_stream(conn))
+		reply_published(conn, (int64_t)verdict->cookie, verdict->offset,
+		    &verdict->position, verdict->text);
+}
+
+static const struct hub_publisher_ops publisher_ops = {
+	.verdict = on_verdict,
+	.full = conn_on_full,
+};
+
+static void
 on_publish(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 {
 	const struct hub_message message = {
@@ -168,6 +197,8 @@ on_publish(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 		.payload = command->payload,
 		.len = command->payload_len,
 		.checked = true, /* by the parser */
+		.publisher = &conn->publisher,
+		.cookie = (uint64_t)command->id,
 	};
 	struct position position;
 	int64_t offset;
@@ -181,12 +212,8 @@ on_publish(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	offset =
 	    hub_publish(conn->net->hub, command->channel, command->channel_len,
 		HUB_OUTSIDE, &message, clock_wall_us(), &position);
-	if (offset < 0) {
-		reply_hub_error(conn, command, (int)offset);
-		return;
-	}
-	REPLY(conn,
-	    v1_put_published(&reply, REPLY_BYTES_MAX, command->id, &position));
+	if (offset != -EINPROGRESS)
+		reply_published(conn, command->id, offset, &position, NULL);
 }
 
 static void
@@ -313,5 +340,7 @@ v1_begin(struct conn *conn)
 		return http_error(
 		    conn, 503, "closing", "the server is closing");
 	conn->endpoint = &v1_endpoint;
+	conn->publisher.ops = &publisher_ops;
+	conn->publisher.strict = false;
 	return 0;
 }

@@ -9,7 +9,8 @@
  *
  * What a peer can do wrong: an answer with a status before the upgrade; after
  * it a close code: 1003 binary where there is none, 1007 text that is not
- * UTF-8, 1009 a message over the limit, 1013 no room for it now.
+ * UTF-8 or deflate that is none, 1009 a message over the limit, 1013 no room
+ * for it now.
  */
 
 #include "daemon/base/clock.h"
@@ -334,6 +335,21 @@ ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 	if (len > 2 && !utf8_valid(payload + 2, len - 2))
 		return answer_bad_close(conn, 1007);
 	return 0;
+}
+
+void
+ws_on_bad_deflate(struct conn *conn)
+{
+	if (conn->state != CONN_WS || conn->close_sent || conn->peer_closed ||
+	    conn->cut)
+		return;
+	conn->net->counts.refused_deflate++;
+	if (conn->close_code == 0)
+		conn->net->counts.closes++;
+	conn->close_code = 1007;
+	conn->close_sent = true;
+	if (!lws_partial_buffered(conn->wsi)) /* or it has no place */
+		(void)answer_bad_close(conn, 1007);
 }
 
 /* One byte of payload, because the library does not tell of an empty pong. */

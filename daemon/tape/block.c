@@ -58,13 +58,6 @@ block_first(const struct segment *raw, uint32_t number)
 }
 
 static void
-forget_memos(struct derived *derived)
-{
-	for (int i = 0; i < VIEW_MEMOS; i++)
-		derived->memos[i].span.len = 0;
-}
-
-static void
 block_free(struct views *views, struct segment *raw, struct block *block)
 {
 	struct segment_blocks *blocks = raw->blocks;
@@ -74,7 +67,7 @@ block_free(struct views *views, struct segment *raw, struct block *block)
 	assert(*slot == block);
 	assert(blocks->count > 0);
 	*slot = NULL;
-	forget_memos(block->derived);
+	memos_forget(block->derived);
 	list_remove(&block->node);
 	views->bytes -= sizeof(*block) + block->out.size;
 	memory_free(block->out.data);
@@ -227,7 +220,7 @@ append(struct block *block, const struct segment *raw, uint32_t index,
 
 	if (rc < 0)
 		return rc;
-	forget_memos(derived); /* spans get longer, or move */
+	memos_forget(derived); /* spans get longer, or move */
 	message.channel = derived->channel;
 	message.channel_len = derived->channel_len;
 	rc = encode(&views->encoder, derived->kind, &message, &encoded);

@@ -21,7 +21,10 @@
 #define VIEW_BLOCK_BYTES (32u * 1024) /* of the raw view */
 #define VIEW_SEGMENT_BLOCKS (VIEW_SEGMENT_MAX / VIEW_BLOCK_BYTES)
 #define VIEW_DERIVED_KINDS (VIEW_KINDS - 1) /* all but the raw one */
-#define VIEW_MEMOS 2 /* a burst may cross from one block to the next */
+#define VIEW_MEMOS 2
+#define VIEW_JOINT_BYTES (32u * 1024) /* with its index */
+
+struct derived;
 
 struct views {
 	uint64_t bytes, bytes_max;
@@ -29,6 +32,9 @@ struct views {
 	uint32_t open, open_deflated; /* readers of views, of deflated ones */
 	struct encoder encoder;
 	struct views_counts counts;
+	/* What two blocks have on either side of a cut, whole messages. */
+	struct segment joint;
+	struct derived *joint_of; /* whose memos may name it */
 };
 
 /* The span at a place: who comes to the same place need not search. */
@@ -37,6 +43,7 @@ struct memo {
 	int64_t newest; /* as it was then: more makes spans longer */
 	size_t max;
 	struct span span; /* len 0: nothing */
+	bool joint; /* it is of views.joint */
 };
 
 /* One derived view of one tape. */
@@ -50,6 +57,13 @@ struct derived {
 	uint32_t next_memo;
 	struct memo memos[VIEW_MEMOS];
 };
+
+static inline void
+memos_forget(struct derived *derived)
+{
+	for (int i = 0; i < VIEW_MEMOS; i++)
+		derived->memos[i].span.len = 0;
+}
 
 struct block {
 	struct list node; /* in views.blocks */

@@ -13,8 +13,8 @@
  *          -> views_free.  Part of the tape's door: tape.h includes it.
  * Memory   Blocks of all tapes: bytes_max, or one block where that is
  *          longer; the least recently read goes first.  Beside them one
- *          compressor while a deflated view is open, and scratch for one
- *          message.
+ *          compressor while a deflated view is open, scratch for one
+ *          message, and 32 KiB for spans of two blocks.
  * Threads  Quiet, as the tape.
  */
 

@@ -107,8 +107,12 @@ open_hub(struct bench *bench)
 static void
 publish(struct bench *bench, const char *channel, int count)
 {
-	const struct hub_message message = { MESSAGE_TEXT, bench->payload,
-		MESSAGE_BYTES, false };
+	const struct hub_message message = {
+		.kind = MESSAGE_TEXT,
+		.payload = bench->payload,
+		.len = MESSAGE_BYTES,
+		.checked = false,
+	};
 
 	for (int i = 0; i < count; i++)
 		need(hub_publish(bench->hub, channel, strlen(channel),

@@ -49,7 +49,7 @@ listen = 127.0.0.1:{port}
 [auth]
 anonymous = subscribe publish
 [limits]
-connections_max = 20000
+connections_max = 19000
 [channel **]
 history_messages = 1000
 """

@@ -15,7 +15,6 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdbool.h>
@@ -329,64 +328,25 @@ loader_start(void)
 }
 
 static int
-set_number(struct plan *plan, int option, const char *text)
-{
-	int64_t value = 0;
-	int r = run_number(text, 1, INT32_MAX, &value);
-
-	if (r < 0)
-		return r;
-	switch (option) {
-	case 'p':
-		plan->port = (uint16_t)value;
-		break;
-	case 's':
-		plan->server = (pid_t)value;
-		break;
-	case 'b':
-		plan->frame_bytes = (size_t)value;
-		break;
-	case 'm':
-		plan->missed_max = (size_t)value;
-		break;
-	case 'n':
-		plan->count = (size_t)value;
-		break;
-	default:
-		assert(option == 'K');
-		plan->slots = (size_t)value;
-		break;
-	}
-	return 0;
-}
-
-static int
 parse(struct plan *plan, int argc, char **argv)
 {
-	int option, r = 0;
+	const struct run_option options[] = {
+		{ 'p', RUN_PORT, &plan->port, 1, 0 },
+		{ 's', RUN_PID, &plan->server, 1, 0 },
+		{ 'c', RUN_TEXT, &plan->path, 0, 0 },
+		{ 'F', RUN_TEXT, &plan->file, 0, 0 },
+		{ 'e', RUN_TEXT, &plan->epoch, 0, 0 },
+		{ 'b', RUN_SIZE, &plan->frame_bytes, 1, 0 },
+		{ 'm', RUN_SIZE, &plan->missed_max, 1, 0 },
+		{ 'n', RUN_SIZE, &plan->count, 1, 0 },
+		{ 'K', RUN_SIZE, &plan->slots, 1, 0 },
+	};
 
-	while (r == 0 &&
-	       (option = getopt(argc, argv, "p:s:c:F:e:b:m:n:K:")) != -1) {
-		switch (option) {
-		case 'c':
-			plan->path = optarg;
-			break;
-		case 'F':
-			plan->file = optarg;
-			break;
-		case 'e':
-			plan->epoch = optarg;
-			break;
-		case '?':
-			r = -EINVAL;
-			break;
-		default:
-			r = set_number(plan, option, optarg);
-			break;
-		}
-	}
-	return r < 0 || optind != argc || !plan->path || !plan->file ||
-		       plan->port == 0 || plan->server == 0
+	if (run_options(
+		options, sizeof(options) / sizeof(*options), argc, argv) < 0)
+		return -EINVAL;
+	return !plan->path || !plan->file || plan->port == 0 ||
+		       plan->server == 0
 		   ? -EINVAL
 		   : 0;
 }

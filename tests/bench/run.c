@@ -2,18 +2,22 @@
 
 #include "tests/bench/run.h"
 
+#include "proto/decimal.h"
+
+#include <assert.h>
 #include <errno.h>
+#include <getopt.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_MAX 20000
 #define DESCRIPTORS_SPARE 64
+#define OPTIONS_MAX 32
 
 int
 run_fault(const char *fmt, ...)
@@ -31,15 +35,13 @@ run_fault(const char *fmt, ...)
 	return -EBADMSG;
 }
 
-int
-run_number(const char *text, int64_t min, int64_t max, int64_t *ret_value)
+/* Digits only, within min and max; else a sentence and -EINVAL. */
+static int
+get_number(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 {
-	char *end;
-	long long value;
+	int64_t value = 0;
 
-	errno = 0;
-	value = strtoll(text, &end, 10);
-	if (errno != 0 || end == text || *end != '\0' || value < min ||
+	if (decimal_get(text, strlen(text), &value) < 0 || value < min ||
 	    value > max) {
 		(void)fprintf(stderr,
 		    "\"%s\": a number from %" PRId64 " to %" PRId64
@@ -49,6 +51,62 @@ run_number(const char *text, int64_t min, int64_t max, int64_t *ret_value)
 	}
 	*ret_value = value;
 	return 0;
+}
+
+static int
+set(const struct run_option *option, const char *text)
+{
+	const int64_t max = option->max > 0            ? option->max
+			    : option->type == RUN_PORT ? UINT16_MAX
+						       : INT32_MAX;
+	int64_t value = 0;
+
+	if (option->type == RUN_TEXT) {
+		*(const char **)option->field = text;
+		return 0;
+	}
+	if (get_number(text, option->min, max, &value) < 0)
+		return -EINVAL;
+	switch (option->type) {
+	case RUN_PORT:
+		*(uint16_t *)option->field = (uint16_t)value;
+		break;
+	case RUN_PID:
+		*(pid_t *)option->field = (pid_t)value;
+		break;
+	case RUN_SIZE:
+		*(size_t *)option->field = (size_t)value;
+		break;
+	case RUN_MS:
+		value *= 1000;
+		/* fall through */
+	default:
+		*(int64_t *)option->field = value;
+		break;
+	}
+	return 0;
+}
+
+int
+run_options(
+    const struct run_option *options, size_t count, int argc, char **argv)
+{
+	char letters[2 * OPTIONS_MAX + 1] = "";
+	int letter, r = 0;
+
+	assert(count <= OPTIONS_MAX);
+	for (size_t i = 0; i < count; i++) {
+		letters[2 * i] = options[i].letter;
+		letters[2 * i + 1] = ':';
+	}
+	while (r == 0 && (letter = getopt(argc, argv, letters)) != -1) {
+		size_t i = 0;
+
+		while (i < count && options[i].letter != letter)
+			i++;
+		r = i < count ? set(&options[i], optarg) : -EINVAL;
+	}
+	return r < 0 || optind != argc ? -EINVAL : 0;
 }
 
 int

@@ -15,8 +15,17 @@
 /* Says what went wrong, once, on stderr; always -EBADMSG. */
 int run_fault(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Digits only, within min and max; else a sentence and -EINVAL. */
-int run_number(const char *text, int64_t min, int64_t max, int64_t *ret_value);
+/* One option of the command line, each with an argument. */
+struct run_option {
+	char letter;
+	enum { RUN_TEXT, RUN_PORT, RUN_PID, RUN_SIZE, RUN_COUNT, RUN_MS } type;
+	void *field; /* const char *, uint16_t, pid_t, size_t, int64_t, us */
+	int64_t min, max; /* of a number; max 0: any */
+};
+
+/* 0, or -EINVAL: an argument is left over, or it is told what is wrong. */
+int run_options(
+    const struct run_option *options, size_t count, int argc, char **argv);
 
 /* All the descriptors one may have; -EMFILE when those are fewer. */
 int run_raise_descriptors(size_t wanted);

@@ -11,7 +11,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -514,58 +513,33 @@ loader_end(void)
 }
 
 static int
-set_number(struct plan *plan, int option, const char *text)
+parse(struct plan *plan, int argc, char **argv)
 {
-	int64_t value = 0, max = INT32_MAX;
-	int r;
+	const struct run_option options[] = {
+		{ 'p', RUN_PORT, &plan->port, 1, 0 },
+		{ 's', RUN_PID, &plan->server, 1, 0 },
+		{ 'n', RUN_SIZE, &plan->live, 1, 0 },
+		{ 'k', RUN_SIZE, &plan->stalled, 0, 0 },
+		/* One frame, also in v1. */
+		{ 'b', RUN_SIZE, &plan->message_bytes, SOURCE_BYTES_MIN,
+		    FRAME_FRAGMENT_BYTES / 2 },
+		{ 'm', RUN_SIZE, &plan->kept_bytes, 1, 0 },
+		{ 'r', RUN_COUNT, &plan->rate, 1, 0 },
+		{ 'w', RUN_MS, &plan->warm_up_us, 1, 0 },
+		{ 't', RUN_MS, &plan->stall_us, 1, 0 },
+	};
 
-	if (option == 'b')
-		max = FRAME_FRAGMENT_BYTES / 2; /* one frame, also in v1 */
-	r = run_number(text,
-	    option == 'k'   ? 0
-	    : option == 'b' ? SOURCE_BYTES_MIN
-			    : 1,
-	    max, &value);
-	if (r < 0)
-		return r;
-	switch (option) {
-	case 'p':
-		plan->port = (uint16_t)value;
-		break;
-	case 's':
-		plan->server = (pid_t)value;
-		break;
-	case 'n':
-		plan->live = (size_t)value;
-		break;
-	case 'k':
-		plan->stalled = (size_t)value;
-		break;
-	case 'b':
-		plan->message_bytes = (size_t)value;
-		break;
-	case 'm':
-		plan->kept_bytes = (size_t)value;
-		break;
-	case 'r':
-		plan->rate = value;
-		break;
-	case 'w':
-		plan->warm_up_us = value * 1000;
-		break;
-	default:
-		assert(option == 't');
-		plan->stall_us = value * 1000;
-		break;
-	}
-	return 0;
+	if (run_options(
+		options, sizeof(options) / sizeof(*options), argc, argv) < 0)
+		return -EINVAL;
+	return plan->port == 0 || plan->server == 0 ? -EINVAL : 0;
 }
 
 int
 main(int argc, char **argv)
 {
 	struct plan *plan = &loader.plan;
-	int option, r = 0;
+	int r;
 
 	*plan = (struct plan){ .live = 500,
 		.stalled = 500,
@@ -574,10 +548,7 @@ main(int argc, char **argv)
 		.rate = 50,
 		.warm_up_us = 2000000,
 		.stall_us = 30000000 };
-	while (
-	    r == 0 && (option = getopt(argc, argv, "p:s:n:k:b:m:r:w:t:")) != -1)
-		r = option == '?' ? -EINVAL : set_number(plan, option, optarg);
-	if (r < 0 || optind != argc || plan->port == 0 || plan->server == 0) {
+	if (parse(plan, argc, argv) < 0) {
 		(void)fputs(usage, stderr);
 		return 2;
 	}

@@ -10,7 +10,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -446,69 +445,28 @@ set_view(struct plan *plan, const char *text)
 }
 
 static int
-set_number(struct plan *plan, int option, const char *text)
-{
-	int64_t value = 0, max = INT32_MAX;
-	int r;
-
-	if (option == 'b')
-		max = FRAME_FRAGMENT_BYTES / 2; /* also with an envelope */
-	r = run_number(text, option == 'b' ? SOURCE_BYTES_MIN : 1, max, &value);
-	if (r < 0)
-		return r;
-	switch (option) {
-	case 'p':
-		plan->port = (uint16_t)value;
-		break;
-	case 's':
-		plan->server = (pid_t)value;
-		break;
-	case 'n':
-		plan->consumers = (size_t)value;
-		break;
-	case 'b':
-		plan->message_bytes = (size_t)value;
-		break;
-	case 'W':
-		plan->window = (size_t)value;
-		break;
-	case 'B':
-		plan->burst = (size_t)value;
-		break;
-	case 'w':
-		plan->warm_up_us = value * 1000;
-		break;
-	default:
-		assert(option == 't');
-		plan->measure_us = value * 1000;
-		break;
-	}
-	return 0;
-}
-
-static int
 parse(struct plan *plan, int argc, char **argv)
 {
-	int option, r = 0;
+	const char *view = view_names[CHORUS_RAW];
+	const struct run_option options[] = {
+		{ 'p', RUN_PORT, &plan->port, 1, 0 },
+		{ 's', RUN_PID, &plan->server, 1, 0 },
+		{ 'v', RUN_TEXT, &view, 0, 0 },
+		{ 'c', RUN_TEXT, &plan->channel, 0, 0 },
+		{ 'n', RUN_SIZE, &plan->consumers, 1, 0 },
+		/* One frame, also with an envelope. */
+		{ 'b', RUN_SIZE, &plan->message_bytes, SOURCE_BYTES_MIN,
+		    FRAME_FRAGMENT_BYTES / 2 },
+		{ 'W', RUN_SIZE, &plan->window, 1, 0 },
+		{ 'B', RUN_SIZE, &plan->burst, 1, 0 },
+		{ 'w', RUN_MS, &plan->warm_up_us, 1, 0 },
+		{ 't', RUN_MS, &plan->measure_us, 1, 0 },
+	};
 
-	while (r == 0 &&
-	       (option = getopt(argc, argv, "p:s:v:c:n:b:W:B:w:t:")) != -1) {
-		switch (option) {
-		case 'v':
-			r = set_view(plan, optarg);
-			break;
-		case 'c':
-			plan->channel = optarg;
-			break;
-		case '?':
-			r = -EINVAL;
-			break;
-		default:
-			r = set_number(plan, option, optarg);
-			break;
-		}
-	}
-	return r < 0 || optind != argc || plan->port == 0 ||
+	if (run_options(
+		options, sizeof(options) / sizeof(*options), argc, argv) < 0)
+		return -EINVAL;
+	return set_view(plan, view) < 0 || plan->port == 0 ||
 		       plan->server == 0 || plan->burst > plan->window ||
 		       plan->window > SOURCE_LAG_MAX
 		   ? -EINVAL

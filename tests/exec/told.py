@@ -2,7 +2,7 @@
 """told: an exec handler of the scenes that does what its messages say.
 
 Each event's line is appended to the file that is its argument.  A message
-"sleep N" sleeps; "die" ends it; "raw LINE" prints the line; "do {…}" prints
+"sleep N" sleeps; "wait FILE" does until that is there; "die" ends it; "raw LINE" prints the line; "do {…}" prints
 that command with its connection's name put in place of @.  Opens with
 ?refuse are refused, those with ?die end it, with ?die-once the first time.
 """
@@ -30,6 +30,9 @@ def on_message(event):
     word, _, rest = event.get("text", "").partition(" ")
     if word == "sleep":
         time.sleep(float(rest))
+    elif word == "wait":
+        while not os.path.exists(rest):
+            time.sleep(0.002)
     elif word == "die":
         os._exit(3)
     elif word == "raw":
@@ -42,6 +45,7 @@ def on_message(event):
         time.sleep(60)
     elif word == "deaf":
         os.close(0)
+        sys.stderr.write("deaf now\n")
         time.sleep(60)
     elif word == "do":
         say(rest.replace("@", event["conn"]))

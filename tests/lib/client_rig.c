@@ -95,8 +95,17 @@ on_room(struct client *client, void *arg)
 		test->at_room(test);
 }
 
+static void
+on_sent(struct client *client, size_t len, void *arg)
+{
+	struct client_test *test = arg;
+
+	(void)client;
+	test->sent_bytes += len;
+}
+
 static const struct client_ops ops = { on_open, on_message, on_close, on_error,
-	on_room, NULL };
+	on_room, NULL, on_sent };
 
 void
 client_test_begin(void *arg)

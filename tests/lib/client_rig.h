@@ -21,6 +21,7 @@ struct client_test {
 	struct client_options options;
 	struct client *client;
 	int open_result, opened, closed, failed, rooms;
+	size_t sent_bytes; /* by on_sent */
 	unsigned messages;
 	struct buffer heard; /* 't' or 'b', the payload, '|' */
 	unsigned code, status;

@@ -23,8 +23,8 @@ class Connection(http.client.HTTPConnection):
 class Daemon(scene.Daemon):
     """A daemon with a control socket of its own."""
 
-    def __init__(self, conf="", **options):
-        self.socket = scene.TMP / f"control-{os.urandom(4).hex()}"
+    def __init__(self, conf="", folder=scene.TMP, **options):
+        self.socket = folder / f"control-{os.urandom(4).hex()}"
         super().__init__(
             f"{conf}\n[control]\nlisten = unix:{self.socket}\n", **options)
 

@@ -42,7 +42,8 @@ def handler_metric(daemon, name, handler="it"):
     return daemon.metric(f'handler_{name}{{handler="{handler}"}}')
 
 
-def wait_metric(daemon, name, value, handler="it", seconds=10):
+def wait_metric(daemon, name, value, handler="it",
+                seconds=scene.DEADLINE_S):
     return daemon.wait_metric(
         f'handler_{name}{{handler="{handler}"}}', value, seconds)
 

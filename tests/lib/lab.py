@@ -105,7 +105,7 @@ def show(name, unit="earshot.service"):
     return systemctl("show", "-P", name, unit).stdout.strip()
 
 
-def wait_show(name, value, unit="earshot.service", seconds=10):
+def wait_show(name, value, unit="earshot.service", seconds=30):
     """Until the property matches the pattern."""
     return scene.wait_until(
         lambda: re.fullmatch(value, show(name, unit)),
@@ -224,7 +224,7 @@ def messages(since=None, unit="earshot.service"):
     return [str(entry["MESSAGE"]) for entry in journal(since, unit)]
 
 
-def wait_message(pattern, since=None, seconds=10):
+def wait_message(pattern, since=None, seconds=30):
     """The first message that has the pattern, as a dict."""
     def look():
         for entry in journal(since):

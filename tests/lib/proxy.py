@@ -4,7 +4,8 @@
         Sub(way.url, ...)
 
 after(n) tells how many bytes the server may send on the n-th connection, from
-0, before both sides are cut off; None: it is never cut.
+0, before both sides are cut off; None: it is never cut.  way.hush(): what is
+said on the connections there are now is swallowed, and nobody is told.
 """
 import socket
 import threading
@@ -20,8 +21,10 @@ class Proxy:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.url = f"ws://127.0.0.1:{self.listener.getsockname()[1]}"
         self.count = 0
+        self.told = 0  # times the server's side said something
         self.lock = threading.Lock()  # of what follows
         self.pairs, self.threads = [], []
+        self.hushed = set()
         self._start(self._accept)
 
     def _start(self, function, *arguments):
@@ -45,15 +48,18 @@ class Proxy:
             with self.lock:
                 self.count += 1
                 self.pairs.append((client, server))
-                self._start(self._pass, client, server, None)
-                self._start(self._pass, server, client, left)
+                self._start(self._pass, client, server, None, 0)
+                self._start(self._pass, server, client, left, 1)
 
-    def _pass(self, source, target, left):
+    def _pass(self, source, target, left, is_server):
         while left is None or left > 0:
             try:
                 data = source.recv(65536 if left is None else left)
                 if not data:
                     break
+                self.told += is_server
+                if source in self.hushed:
+                    continue
                 target.sendall(data)
             except OSError:
                 break
@@ -74,6 +80,10 @@ class Proxy:
                         end.shutdown(socket.SHUT_RDWR)
                     except OSError:
                         pass
+
+    def hush(self):
+        with self.lock:
+            self.hushed.update(end for pair in self.pairs for end in pair)
 
     def close(self):
         try:

@@ -27,7 +27,7 @@ class Server:
     def __init__(self, serve, tls=None, port=0, **options):
         self.serve = serve
         self.tls = tls
-        self.port = port
+        self.port = port or scene.free_port()  # it comes back there
         self.options = {"max_size": None, **options}
         self.connections = 0
         self.headers = []
@@ -58,7 +58,6 @@ class Server:
         self.server = await websockets.serve(
             self._handle, "127.0.0.1", self.port, ssl=self.tls,
             **self.options)
-        self.port = self.server.sockets[0].getsockname()[1]
 
     def start(self):
         self.call(self._start())

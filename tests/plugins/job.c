@@ -1,6 +1,6 @@
 /*
- * job: consumes `jobs`, works option.ms on each of them on a worker of its
- * own, and publishes the result on `results`.
+ * job: consumes `jobs`, works on each of them on a worker of its own, until
+ * there is the file option.until, and publishes the result on `results`.
  */
 
 #include "daemon/handler/earshot.h"
@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct es_host *host;
 
@@ -20,14 +21,14 @@ struct job {
 static void
 work(void *arg)
 {
-	const char *option = es_option(host, "ms");
-	int ms = option ? atoi(option) : 0;
-	struct timespec time = { ms / 1000, ms % 1000 * 1000000L };
+	const char *until = es_option(host, "until");
+	const struct timespec time = { 0, 1000000 };
 	struct job *job = arg;
 	char result[256];
 	int len;
 
-	(void)nanosleep(&time, NULL);
+	while (until && access(until, F_OK) != 0)
+		(void)nanosleep(&time, NULL);
 	len = snprintf(
 	    result, sizeof(result), "done: %.*s", (int)job->len, job->text);
 	if (len >= (int)sizeof(result))

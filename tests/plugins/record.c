@@ -1,6 +1,7 @@
 /*
  * record: publishes every callback on channel `events`, in words, and does
  * what it is told: option.open_ms, option.message_ms (blocks that long),
+ * option.open_until, option.message_until (blocks until there is such a file),
  * option.refuse (a close code); a message "fail" fails, "close CODE REASON"
  * closes twice, "user" tells how many messages this connection had.
  */
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct es_host *host;
 
@@ -29,6 +31,15 @@ block(int ms)
 
 	if (ms > 0)
 		(void)nanosleep(&time, NULL);
+}
+
+static void
+block_until(const char *option)
+{
+	const char *path = es_option(host, option);
+
+	while (path && access(path, F_OK) != 0)
+		block(1);
 }
 
 static void
@@ -61,6 +72,7 @@ on_open(void *state, es_conn conn, const struct es_open *open, void **user)
 	if (*open->channel)
 		tell("channel", conn, open->channel, strlen(open->channel));
 	block(number("open_ms"));
+	block_until("open_until");
 	*user = calloc(1, sizeof(int));
 	return number("refuse");
 }
@@ -93,6 +105,7 @@ on_message(
 		    strlen(message->channel));
 	tell("message", conn, message->data, message->len);
 	block(number("message_ms"));
+	block_until("message_until");
 	if (count)
 		++*count;
 	if (message->len == 4 && memcmp(message->data, "fail", 4) == 0)

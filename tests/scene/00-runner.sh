@@ -24,9 +24,12 @@ scene() {
 }
 scene 01-fine.sh <<'END'
 [ -d "$TMPDIR" ] && touch "$TMPDIR/left-for-the-runner"
+bash -c 'kill -INT $$' && echo SIGINT is ignored && exit 1
+exit 0
 END
 scene 02-says-no.sh <<'END'
 echo this is why
+echo '  FAILED to please: got no, expected yes'
 exit 3
 END
 scene 03-leaves-a-child.sh <<'END'
@@ -58,7 +61,9 @@ fail() {
 }
 
 run() {
-	out=$(B=build TEST_JOBS=8 "$tree/tests/run" "$@" 2>&1) && code=0 || code=$?
+	# As a shell's background job: SIGINT is ignored.
+	out=$(trap '' INT && B=build TEST_JOBS=8 "$tree/tests/run" "$@" 2>&1) &&
+		code=0 || code=$?
 	last=${out##*$'\n'}
 }
 
@@ -70,7 +75,9 @@ for text in 'three failed' 'five did not end' 'this is why' \
 	'report of asan'; do
 	[[ $out == *"$text"* ]] || fail "does not say: $text"
 done
-[ "$(grep -c 'left running' <<<"$out")" = 2 ] || fail 'missed one left over'
+[ "$(grep -c '^     left running' <<<"$out")" = 2 ] || fail 'missed one left'
+[[ $out == *$'\nFAIL scene/02-says-no: exit code 3; to please: got no,'* ]] ||
+	fail 'does not name it at the end'
 
 run all 07 01
 [ "$code $last" = "0 2 passed, 0 failed" ] || fail "all, by name: $code $last"

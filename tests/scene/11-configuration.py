@@ -254,9 +254,14 @@ def scene_certificate_and_key():
             f"certificate = {cert_path}\nkey = {key_path}\n"
         log = start(conf, 1)
         path = cert_path if named == "certificate" else key_path
-        scene.check(re.search(rf"ERROR .*{named} = {path}: .*, expected .*PEM",
-                              log), what)
+        line = 5 if named == "certificate" else 6
+        scene.check(re.search(rf"ERROR /.*:{line}: {named} = {path}: .*, "
+                              "expected .*PEM", log), f"{what}, in its line")
         scene.check("listening on" not in log, "nothing listens")
+        done = scene.run([scene.EARSHOTD, "-c", write("tls.conf", conf),
+                          "--check"], code=1)
+        scene.check(f":{line}: {named} = {path}: " in done.stderr,
+                    "--check says so, too")
 
 
 scene.play(globals())

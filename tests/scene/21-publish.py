@@ -197,6 +197,20 @@ def scene_paths_and_methods():
                     "bad_split", f"split={split[:9]}")
 
 
+def scene_no_proxy():
+    """The library knows CONNECT, and would do it."""
+    head = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n"
+    with scene.Daemon() as daemon:
+        for rest in (b"", b"and what would go through"):
+            with scene.Raw(daemon.port) as client:
+                client.send(head + rest)
+                answer = client.read_answer()
+                refused(answer, 405, "bad_method", f"CONNECT {rest}")
+                scene.check("POST" in answer.headers["Allow"], "Allow")
+                scene.equal(client.read_all(), b"", "and the end")
+        scene.equal(daemon.metric("timeouts_handshake_total"), 0, "at once")
+
+
 def scene_upgrades_that_are_refused():
     with scene.Daemon() as daemon:
         def upgrade(path="/ws/c", **options):
@@ -458,12 +472,11 @@ def scene_expect_100_continue():
         body.write_bytes(b"x" * (KIB * KIB))
         done = scene.run(
             ["curl", "-sS", "-o", "/dev/null", "-w",
-             "%{http_code} %{time_total}", "--data-binary", f"@{body}",
-             daemon.url + MESSAGES], code=0)
+             "%{http_code} %{time_total}", "--expect100-timeout", "300",
+             "--data-binary", f"@{body}", daemon.url + MESSAGES], code=0,
+            seconds=60)
         code, seconds = done.stdout.split()
-        scene.equal(code, "201", "curl with 1 MiB")
-        scene.check(float(seconds) < 0.9 * scene.SLOWNESS,
-                    "without waiting a second")
+        scene.equal(code, "201", f"curl with 1 MiB: {seconds} s")
 
 
 def scene_length_required():
@@ -477,6 +490,10 @@ def scene_length_required():
                  b"0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"),
                 ("not a number", b"POST %s HTTP/1.1\r\nHost: x\r\n"
                  b"Content-Length: five\r\n\r\nhello"),
+                ("a blank in it", b"POST %s HTTP/1.1\r\nHost: x\r\n"
+                 b"Content-Length: 5 0\r\n\r\nhello"),
+                ("more than a number holds", b"POST %s HTTP/1.1\r\nHost: x"
+                 b"\r\nContent-Length: 9223372036854775808\r\n\r\nhello"),
                 ("a sign", b"POST %s HTTP/1.1\r\nHost: x\r\n"
                  b"Content-Length: +5\r\n\r\nhello"),
                 ("two lengths", b"POST %s HTTP/1.1\r\nHost: x\r\n"
@@ -505,7 +522,7 @@ def scene_a_large_body():
                       MESSAGES + "?split=lines")
         scene.equal((answer.status, json.loads(answer.body)["accepted"]),
                     (201, 100000), "a POST of 100000 lines, 5 MB")
-        scene.equal(reader.result(30)["sha256"], scene.digest(lines),
+        scene.equal(reader.result(60)["sha256"], scene.digest(lines),
                     "every line, in order")
         longest = daemon.metric("loop_iteration_longest_microseconds")
         print(f"    longest iteration {longest:.0f} us")

@@ -1,12 +1,12 @@
 #!/usr/bin/python3
-# limit: 120
 # sanitizer: yes
 """Random scripts beside a model: nothing lost without a notice, nothing twice.
 
 A script publishes, lets retention overtake, connects consumers of three
 transports, reads some bytes, cuts connections anywhere and resumes by
-position.  The model is what was acknowledged.  SCRIPTS (500) and SEED in the
-environment; make check-model runs 10000.  The seed of a failure is printed.
+position.  The model is what was acknowledged.  SCRIPTS (500; 100 of make
+check) and SEED in the environment; make check-model runs 10000.  The seed of a
+failure is printed.
 """
 import json
 import os
@@ -19,7 +19,8 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
 
-SCRIPTS = int(os.environ.get("SCRIPTS", 500 // scene.SLOWNESS))
+SCRIPTS = int(os.environ.get("SCRIPTS", 100 if scene.MODE == "check"
+                             else 500 // scene.SLOWNESS))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 POLICIES = ("skip", "latest", "close", "deep")
 CONF = "".join(
@@ -87,7 +88,7 @@ class Consumer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             self.sock.setsockopt(
                 socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
-        self.sock.settimeout(10)
+        self.sock.settimeout(scene.DEADLINE_S * scene.SLOWNESS)
         self.sock.connect(("127.0.0.1", self.model.daemon.port))
         self.open(start)
 
@@ -210,7 +211,7 @@ class V1(Ws):
         self.sock.sendall(scene.frame(1, text.encode()))
         self.subscribed = False
         while not self.subscribed:
-            self.sock.settimeout(10)
+            self.sock.settimeout(scene.DEADLINE_S * scene.SLOWNESS)
             self.data += self.sock.recv(65536)
             self.parse()
 
@@ -280,7 +281,7 @@ def step(rng, model, consumers):
 def finish(model, consumers):
     """Everybody gets the rest, and the last word."""
     model.publish(10)
-    until = scene.deadline()
+    until = scene.deadline(60)
     for consumer in consumers:
         while not consumer.ended and consumer.last != model.newest():
             if consumer.sock is None:

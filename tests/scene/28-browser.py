@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-# limit: 90
 # slow
+# limit: 300
 """Chromium, and Node's EventSource: raw, earshot.v1, SSE that resumes itself.
 
 The page comes from another origin, which the listener allows by name; a relay
@@ -169,7 +169,7 @@ def run_browser(url, told):
              f"--user-data-dir={scene.TMP}/chromium", url],
             stdout=null, stderr=null, start_new_session=True)
         try:
-            return told.wait(60)
+            return told.wait(120)
         finally:
             os.killpg(browser.pid, 9)
             browser.wait()

@@ -4,7 +4,6 @@
 import hashlib
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -241,14 +240,8 @@ def scene_a_lost_connection_names_the_line():
         scene.equal(server.count, 1, "it was not sent again")
 
 
-def free_port():
-    """A port where nobody listens, for a moment at least."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return probe.getsockname()[1]
-
-
 def scene_nobody_there():
-    url = f"ws://127.0.0.1:{free_port()}"
+    url = f"ws://127.0.0.1:{scene.free_port()}"
     scene.equal(pub(url, "a", b"x\n", "--retries", "0", code=1),
                 f"earshot: line 1: not sent: {url}: Connection refused\n",
                 "nobody there")
@@ -261,7 +254,7 @@ def scene_nobody_there():
 
 
 def scene_somebody_comes_later():
-    port = free_port()
+    port = scene.free_port()
     process = subprocess.Popen(
         [scene.EARSHOT, "pub", "a", "-v", "--retries", "100", "--url",
          f"ws://127.0.0.1:{port}"],

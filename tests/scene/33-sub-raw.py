@@ -3,7 +3,6 @@
 """earshot sub --raw: the raw view of one channel, from any server."""
 import json
 import os
-import socket
 import sys
 import time
 
@@ -161,8 +160,7 @@ def scene_a_refusal_is_final():
 
 
 def scene_a_daemon_that_comes_back():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = scene.free_port()
     conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
     url = f"ws://localhost:{port}"  # which may be ::1 first
     with scene.Daemon(conf) as daemon:

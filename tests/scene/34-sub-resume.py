@@ -5,7 +5,6 @@
 doubled that the server still has, and what is gone is told."""
 import json
 import os
-import socket
 import sys
 import time
 
@@ -70,9 +69,38 @@ def scene_cut_while_it_is_published():
         scene.equal((said, way.count), ("", 4), "nothing to say")
 
 
+def scene_a_server_that_is_gone_without_a_word():
+    """Half open: no end ever comes.  One that only has nothing to say, and
+    answers pings, is not taken for it."""
+    conf = "[channel **]\nhistory_messages = 1000\n"
+    with scene.Daemon(conf) as daemon, proxy.Proxy(daemon.port) as quiet, \
+            proxy.Proxy(daemon.port) as way:
+        patient = Sub(quiet.url, "quiet", "--silence", 3, "-n", 1)
+        runs = [Sub(way.url, "a", "--silence", 3, "-n", 3, "-v", *more)
+                for more in ((), ("--raw",))]
+        daemon.wait_metric("channel_consumers", 1, channel="quiet")
+        daemon.wait_metric("channel_consumers", 2, channel="a")
+        daemon.publish("a", "one")
+        scene.equal([run.line() for run in runs], [b"one\n"] * 2, "heard")
+        started = time.monotonic()
+        way.hush()
+        daemon.publish("a", "two\nthree", arguments="?split=lines")
+        for run in runs:
+            out, said = run.end()
+            scene.equal(out, b"two\nthree\n", "nothing is lost")
+            scene.check("nothing heard for 3 s; again in" in said, "told")
+        took = time.monotonic() - started
+        scene.check(took > 1.9, "not before its time")
+        scene.in_time(took, 6, "noticed and back")
+        said = quiet.told
+        scene.wait_until(lambda: quiet.told >= said + 2, "pongs, or an answer")
+        scene.equal((quiet.count, way.count), (1, 4), "connections made")
+        daemon.publish("quiet", "still here")
+        scene.equal(patient.end()[0], b"still here\n", "the quiet one")
+
+
 def scene_a_daemon_that_comes_back():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = scene.free_port()
     conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
     url = f"ws://localhost:{port}"  # which may be ::1 first
     with scene.Daemon(conf) as daemon:

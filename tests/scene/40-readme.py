@@ -45,7 +45,7 @@ class Readme:
         """Its stdout; errors: "progress" where curl shows it."""
         command = self.take(pattern)
         done = scene.run(["bash", "-o", "pipefail", "-c", command],
-                         env=self.env, seconds=20)
+                         env=self.env, seconds=60)
         said = "" if errors == "progress" else done.stderr
         scene.equal((done.returncode, said), (0, ""),
                     command.replace(str(scene.BUILD), "build"))

@@ -15,8 +15,10 @@ import crowd
 import scene
 
 CONSUMERS, STUCK = 1000 // scene.SLOWNESS, 20
-TIMEOUT_S = 4
+TIMEOUT_S = 3
 MARGIN_S = 1  # for the cut itself
+QUORUM = 200  # five times what the kernel keeps for one that does not read
+REQUESTS = 10  # of each publisher: 320 messages
 CONF = f"""
 [channel **]
 buffer_bytes = 512M
@@ -26,9 +28,10 @@ timeout = {TIMEOUT_S}s
 
 
 def publish_until_stuck(daemon, ears):
-    """More than the kernel keeps for one who does not read."""
-    publishers = [crowd.Publisher(daemon, "ticks", n, lines=8, size=1000)
-                  for n in range(4)]
+    """More than the kernel keeps for one who does not read, and not as much
+    as the others could not have in the drain's time."""
+    publishers = [crowd.Publisher(daemon, "ticks", n, lines=8, size=1000,
+                                  most=REQUESTS) for n in range(4)]
     for publisher in publishers:
         publisher.start()
     ears.wait("flowing", 40)
@@ -58,7 +61,7 @@ def check_stuck(daemon, ears, total):
 def scene_twenty_do_not_read():
     with scene.Daemon(CONF) as daemon, \
             crowd.Crowd(daemon, "ticks", CONSUMERS, stuck=STUCK,
-                        quorum=800 // scene.SLOWNESS) as ears:
+                        quorum=QUORUM) as ears:
         ears.wait("open", 30)
         publishers = publish_until_stuck(daemon, ears)
         lag = daemon.metric('channel_lag_messages{channel="ticks"}')
@@ -69,10 +72,10 @@ def scene_twenty_do_not_read():
         took = time.monotonic() - began
         daemon.wait_log("WARN drain timeout")
         readers = ears.wait("readers")["at"] - began
-        scene.check(readers < TIMEOUT_S * scene.SLOWNESS,
-                    f"the others are through after {readers * 1000:.0f} ms")
-        scene.check(TIMEOUT_S <= took <= TIMEOUT_S + MARGIN_S * scene.SLOWNESS,
-                    f"{took * 1000:.0f} ms from SIGTERM to the exit")
+        scene.check(readers < took, "the others are through before: "
+                    f"{readers * 1000:.0f} ms")
+        scene.check(took >= TIMEOUT_S, "nobody is cut before the timeout")
+        scene.in_time(took - TIMEOUT_S, MARGIN_S, "the cut itself")
         total = sum(p.acknowledged for p in publishers)
         heard = check_stuck(daemon, ears, total)
         scene.equal(heard["codes"], {"1001": CONSUMERS - STUCK},

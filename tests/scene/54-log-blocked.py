@@ -1,9 +1,7 @@
 #!/usr/bin/python3
 """stderr is a full pipe for two seconds, under load: nobody waits for it.
 
-Lines are dropped, counted, and told when the pipe is read again.  A machine
-that is busy with something else makes any iteration long, so the measurement
-has three tries; a log that blocks has none.
+Lines are dropped, counted, and told when the pipe is read again.
 """
 import os
 import re
@@ -18,8 +16,7 @@ import scene
 
 CONSUMERS = 200
 BLOCKED_S = 2
-ITERATION_US = 20000  # promised
-TRIES = 3
+ITERATION_US = 20000  # promised; one that waits takes as long as it blocks
 CONF = "[log]\nlevel = debug\n[channel **]\nbuffer_bytes = 64M\n"
 
 
@@ -45,8 +42,7 @@ class Churn(threading.Thread):
             self.error = error
 
 
-def one_try():
-    """The longest iteration, in microseconds; all else is checked here."""
+def scene_nobody_waits_for_the_log():
     daemon = scene.Daemon(CONF)
     with daemon, crowd.Crowd(daemon, "ticks", CONSUMERS) as ears:
         ears.wait("open")
@@ -74,9 +70,10 @@ def one_try():
                                            daemon.log())]
         scene.equal(sum(told), total, f"lines dropped, as counted; told in "
                     f"{len(told)} lines, {dropped:.0f} when it was blocked")
-        print(f"    {sum(c.rounds for c in churns)} came and went; the "
-              f"longest iteration took {longest:.0f} us", flush=True)
-        return longest
+        print(f"    {sum(c.rounds for c in churns)} came and went",
+              flush=True)
+        scene.in_time(longest / 1e6, ITERATION_US / 1e6,
+                      "the longest iteration")
 
 
 def load_while_blocked(daemon):
@@ -94,16 +91,6 @@ def load_while_blocked(daemon):
     scene.check(True, f"blocked {time.monotonic() - began:.2f} s, /metrics "
                 f"answered {len(answers)} times, {answers[-1]:.0f} dropped")
     return answers[-1]
-
-
-def scene_nobody_waits_for_the_log():
-    figures = []
-    for _ in range(TRIES):
-        figures.append(one_try())
-        if figures[-1] <= ITERATION_US:
-            break
-    scene.check(min(figures) <= ITERATION_US,
-                f"longest iterations: {[int(f) for f in figures]} us")
 
 
 scene.play(globals())

@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 # slow
-# limit: 120
 """SIGTERM with connections of every kind open: memcheck has nothing to say.
 
 No invalid access, no leak of any kind, still reachable ones included, and no

@@ -3,7 +3,6 @@
 """The next daemon has the same port and the same unix socket at once: after
 the end, after a kill, and while the one before still drains."""
 import os
-import random
 import signal
 import socket
 import sys
@@ -38,15 +37,6 @@ def conf_for(port, path):
             f"[listener local]\nlisten = unix:{path}\n")
 
 
-def free_port():
-    """Below those that the kernel gives away, so nobody takes it meanwhile."""
-    while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as sock:
-            if sock.connect_ex(("127.0.0.1", port)) != 0:
-                return port
-
-
 def check_serves(daemon, path):
     consumer = daemon.ws("ticks")
     daemon.publish("ticks", "tick")
@@ -56,7 +46,7 @@ def check_serves(daemon, path):
 
 
 def scene_right_after_the_end():
-    path, port = scene.TMP / "socket", free_port()
+    path, port = scene.TMP / "socket", scene.free_port()
     for _ in range(ROUNDS):
         daemon = scene.Daemon(conf_for(port, path))
         with daemon:
@@ -76,7 +66,7 @@ def scene_right_after_the_end():
 
 def scene_after_a_cut():
     """Consumers that still have unread data do not hold the port."""
-    path, port = scene.TMP / "socket", free_port()
+    path, port = scene.TMP / "socket", scene.free_port()
     for _ in range(2):
         conf = conf_for(port, path) + KEEP + "[drain]\ntimeout = 50ms\n"
         with scene.Daemon(conf) as daemon:
@@ -89,7 +79,7 @@ def scene_after_a_cut():
 
 
 def scene_after_a_kill():
-    path, port = scene.TMP / "socket", free_port()
+    path, port = scene.TMP / "socket", scene.free_port()
     daemon = scene.Daemon(conf_for(port, path))
     consumer = check_serves(daemon, path)
     daemon.signal(signal.SIGKILL)
@@ -101,7 +91,7 @@ def scene_after_a_kill():
 
 
 def scene_while_the_other_drains():
-    path, port = scene.TMP / "socket", free_port()
+    path, port = scene.TMP / "socket", scene.free_port()
     old = scene.Daemon(conf_for(port, path))
     with old:
         held = check_serves(old, path)

@@ -1,7 +1,5 @@
 #!/usr/bin/python3
-# slow
 # sanitizer: yes
-# limit: 120
 """Exec handlers: the examples in three languages, every command, every way
 in which a process can fail, and nobody else disturbed.
 """
@@ -258,17 +256,16 @@ def scene_it_dies_over_an_open():
 
 
 def scene_it_takes_too_long():
-    told = Told("callback_timeout = 300ms")
+    told = Told("callback_timeout = 600ms")
     with scene.Daemon(told.conf) as daemon:
         client = handled.app(daemon)
         began = time.monotonic()
         client.send_text("sleep 60")
         told.wait(lambda e: "lost" in e, "killed, and told")
-        scene.check(time.monotonic() - began < 3 * scene.SLOWNESS,
-                    f"after {time.monotonic() - began:.2f} s")
+        scene.in_time(time.monotonic() - began, 3, "since it was asked")
         scene.equal(handled.handler_metric(daemon, "late_total"), 1, "late")
         for n in range(5):
-            client.send_text("sleep 0.1")
+            client.send_text("sleep 0.15")
         ask(client, {"send": {"conn": "@", "text": "done"}})
         scene.equal(client.read_text(), "done",
                     "five short ones are not one long one")
@@ -285,24 +282,22 @@ def scene_a_slow_process_delays_nobody_else():
         fast.send_text("it runs")
         fast.read_text()
         padding = "x" * 600
+        go = scene.TMP / "go"
+        slow.send_text(f"wait {go}")
         for n in range(count):
             slow.send_text(f"n {n} {padding}")
-            slow.send_text("sleep 0.02")
-        worst = 0
         for _ in range(100):
-            at = time.monotonic()
             fast.send_text("hi")
             fast.read_text()
-            worst = max(worst, time.monotonic() - at)
-        scene.check(worst < 0.1 * scene.SLOWNESS,
-                    f"the other handler answers within {worst * 1e3:.1f} ms")
+        handled.wait_metric(daemon, "pauses_total", 1)
+        scene.equal(handled.handler_metric(daemon, "events_total"), 1,
+                    "the other handler answers meanwhile")
+        go.touch()
         told.wait(lambda e: e.get("text", "").startswith(f"n {count - 1} "),
                   "the last one")
         got = [int(e["text"].split()[1]) for e in told.events()
                if e.get("text", "").startswith("n ")]
         scene.equal(got, list(range(count)), "all of them, in order, once")
-        scene.check(handled.handler_metric(daemon, "pauses_total") > 0,
-                    "its connection was not read meanwhile")
         slow.send_frame(scene.PING, b"are you there")
         scene.equal(slow.read_frame().payload, b"are you there",
                     "a ping is answered")
@@ -317,6 +312,7 @@ def scene_it_closes_its_ends():
             client = handled.app(daemon)
             client.send_text(word)
             if word == "deaf":
+                daemon.wait_log("deaf now")
                 while handled.handler_metric(daemon, "lost_total") == 0:
                     handled.app(daemon).close()  # noticed with the next
             told.wait(lambda e: "lost" in e, f"{word}: another one")
@@ -330,11 +326,50 @@ def scene_it_closes_its_ends():
             client.close()
 
 
+PID = """\
+import json, os, sys
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] == "message":
+        print(json.dumps({"send": {"conn": event["conn"],
+                                   "text": str(os.getpid())}}))
+    print(json.dumps({"done": event["seq"]}), flush=True)
+"""
+
+
+def scene_a_connection_stays_with_its_process():
+    """The one that had the fewest when it came."""
+    file = scene.TMP / "pid.py"
+    file.write_text(PID)
+    conf = handled.conf(f"exec = {scene.PY} {file}", "path = /app",
+                        "workers = 3")
+
+    def pid_of(client):
+        client.send_text("who?")
+        return client.read_text()
+    with scene.Daemon(conf) as daemon:
+        clients = [handled.app(daemon) for _ in range(9)]
+        pids = [pid_of(client) for client in clients]
+        scene.equal(sorted(pids.count(pid) for pid in set(pids)), [3, 3, 3],
+                    "9 connections, 3 processes")
+        scene.equal([[pid_of(client) for client in clients]
+                     for _ in range(5)], [pids] * 5, "each stays with its own")
+        gone = pids[4]
+        for client, pid in zip(clients, pids):
+            if pid == gone:
+                client.close()
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "connections") == 6, "three have gone")
+        late = handled.app(daemon)
+        scene.equal(pid_of(late), gone, "the next goes where the fewest are")
+
+
 def scene_a_program_that_cannot_run():
     if scene.MODE == "valgrind":
         raise scene.Skip("a child that cannot exec is a leak")
     conf = handled.conf("exec = /no/such/program", "path = /app",
-                        "backoff_min = 1ms", "backoff_max = 5ms")
+                        "backoff_min = 1ms", "backoff_max = 5ms",
+                        more="[drain]\ntimeout = 500ms\n")
     with scene.Daemon(conf) as daemon:
         daemon.wait_log("process cannot be started: No such file", count=3)
         client = handled.app(daemon)

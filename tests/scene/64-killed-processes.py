@@ -8,6 +8,7 @@ flight, which was told as an error.
 import json
 import os
 import random
+import re
 import signal
 import sys
 import tempfile
@@ -65,6 +66,9 @@ def scene_at_any_byte():
         talkers = [Talker(daemon, n) for n in range(CONNS)]
         for talker in talkers:
             talker.start()
+        # An open that three processes die over is refused, as it should be.
+        scene.wait_until(lambda: heard_from(file.name) == set(range(CONNS)),
+                         "every open is done")
         kill_some(daemon, seed)
         for talker in talkers:
             talker.over.set()
@@ -74,6 +78,12 @@ def scene_at_any_byte():
             scene.equal(talker.client.read_closed()[0], 1000, "it lives")
         lost = int(handled.handler_metric(daemon, "lost_total"))
     check(file.name, talkers, lost)
+
+
+def heard_from(name):
+    """The talkers of whom a message has come."""
+    with open(name, encoding="utf-8", errors="replace") as told:
+        return {int(n) for n in re.findall(r'"text":"(\d+) ', told.read())}
 
 
 def check(name, talkers, lost):

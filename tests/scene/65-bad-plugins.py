@@ -45,6 +45,11 @@ def scene_that_do_not_want_to_run():
               text)
 
 
+def scene_a_filter_that_has_no_say():
+    fails(handled.plugin("echo", "filter = checked"), 2,
+          "has no on_publish, which filter needs")
+
+
 def scene_sections_that_are_wrong():
     faults = (
         (("path = /app",), "neither plugin and exec, expected one"),
@@ -55,6 +60,7 @@ def scene_sections_that_are_wrong():
         (("exec = cat", "path = /a?b"), "the path of a URL"),
         (("exec = cat", "path = /a", "path = /a"), "which is taken"),
         (("exec = cat", "channel = a/b"), "a channel or a pattern"),
+        (("exec = cat", "filter = a/b"), "a channel or a pattern"),
         (("exec = cat", "path = /a", "workers = 0"), "out of range"),
         (("exec = cat", "path = /a", "callback_timeout = 5"),
          "without a unit"),

@@ -18,7 +18,7 @@ def scene_ten_threads():
         "threads", more="[drain]\nretry_spread = 0s\n[limits]\n"
         "connections_max = 40\n")
     with scene.Daemon(conf) as daemon:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 1.5
         clients = [handled.app(daemon) for _ in range(20)]
         count = len(clients)
         while time.monotonic() < end:

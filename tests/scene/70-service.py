@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # slow
-# limit: 120
+# limit: 240
 """earshot.service under a real systemd: start, words, stop, failures."""
 import os
 import pathlib
@@ -59,7 +59,7 @@ def scene_draining_is_told():
         code, reason = consumer.read_closed()
         scene.check(code == 1001 and "retry_after_ms=" in reason,
                     f"close {code} {reason}")
-        scene.equal(stop.wait(10), 0, "systemctl stop")
+        scene.equal(stop.wait(60), 0, "systemctl stop")
     scene.equal(lab.show("ExecMainStatus"), "0", "exit code")
 
 
@@ -71,7 +71,8 @@ def scene_more_time_than_the_unit_gives():
         consumer = earshot.ws("a")
         took = lab.timed(lab.systemctl, "stop", "earshot.service", seconds=30)
         consumer.close()
-    scene.check(3.5 < took < 9, f"{took:.1f} s, TimeoutStopSec=1s")
+    scene.check(took > 3.5, "it had more than TimeoutStopSec=1s")
+    scene.in_time(took, 9, "and ended by itself")
     scene.equal(lab.show("ExecMainStatus"), "3", "exit code: forced")
     scene.equal((lab.show("Result"), lab.show("ActiveState")),
                 ("success", "inactive"), "which is no failure")
@@ -172,9 +173,19 @@ def scene_nothing_to_write_to():
                     "without a state directory")
     pathlib.Path("/var/lib/earshot").mkdir(exist_ok=True)
     lab.dropin("[Service]\nReadOnlyPaths=/var/lib/earshot\n")
+    followed = pathlib.Path("/var/followed")
+    followed.write_text("")
+    lab.configure(f"[file f]\npath = {followed}\nchannel = f\n")
     with lab.service() as earshot:
         scene.equal(earshot.http("GET", "/healthz").status, 200,
                     "with one that cannot be written")
+        with earshot.ws("f") as consumer:
+            with open(followed, "a", encoding="ascii") as lines:
+                lines.write("one\n")
+            scene.equal(consumer.read_text(), "one", "feeds go on")
+        lab.wait_message("file's place cannot be kept: Read-only file system",
+                         earshot.since)
+    followed.unlink()
 
 
 def scene_the_units_are_right():
@@ -198,4 +209,4 @@ def scene_the_units_are_right():
     scene.check(exposure <= EXPOSURE_MAX, f"exposure {exposure}")
 
 
-lab.play(__file__, globals(), limit=110)
+lab.play(__file__, globals(), limit=220)

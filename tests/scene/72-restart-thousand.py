@@ -195,7 +195,7 @@ class Publisher(threading.Thread):
         self.acknowledged[epoch] = int(offset)
 
 
-def serve(ears, until, seconds=30):
+def serve(ears, until, seconds=60):
     """Reads all that come until the condition; ends are taken out."""
     poll = select.epoll()
     by_fd = {}
@@ -270,11 +270,11 @@ def scene_a_thousand():
             hints += check_life(ears, publisher)
             ears, longest = come_back(ears)
             waits.append(longest)
-            scene.equal(restart.wait(30), 0, f"restart {n + 1}")
+            scene.equal(restart.wait(60), 0, f"restart {n + 1}")
             restart.stdout.close()
         serve(ears, lambda: all(e.last > e.first for e in ears))
         publisher.stop.set()
-        publisher.join(10)
+        publisher.join(60)
         for ear in ears:
             ear.sock.close()
         scene.wait_until(
@@ -285,8 +285,7 @@ def scene_a_thousand():
         scene.check(publisher.refused["ConnectionRefusedError"] == 0,
                     f"the publisher: {dict(publisher.refused)}")
         crowd.check_spread(hints, SPREAD_MS)
-        scene.check(max(waits) < 1.0, "the longest wait for a connection: "
-                    f"{max(waits) * 1000:.0f} ms")
+        scene.in_time(max(waits), 1, "the longest wait for a connection")
         lines = [m for m in lab.messages(earshot.since) if "drained in" in m]
         scene.equal(len(lines), RESTARTS, "drains")
         scene.check(all(" 0 cut, 0 lost, 0 messages undelivered" in l

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # slow
-# limit: 120
+# limit: 240
 """Sockets that systemd listens on: started on demand, matched by name or by
 address, IPv4, IPv6 and unix, kept across restarts; and units that do not fit
 the configuration.
@@ -166,4 +166,4 @@ def scene_sockets_that_are_none():
             "ListenStream= in the .socket unit"], "each is told")
 
 
-lab.play(__file__, globals(), limit=110)
+lab.play(__file__, globals(), limit=220)

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # slow
-# limit: 90
+# limit: 240
 """The watchdog: a net loop that stands still is named, then killed in time and
 started again; one that is slow, or a command that hangs, is not.
 
@@ -41,15 +41,14 @@ def scene_a_stuck_loop_is_named_and_killed():
         pid = lab.main_pid()
         began = time.time()
         stand_still()
-        lab.wait_show("NRestarts", "1", seconds=20)
+        lab.wait_show("NRestarts", "1", seconds=60)
         lab.wait_show("ActiveState", "active")
         scene.check(lab.main_pid() not in (0, pid), "another process")
         back = time.time()
         earshot.wait_answer()
         lab.wait_show("StatusText", r"0 consumers on 0 channels.*")
-        scene.check(back - began < WATCHDOG_S + LATER_S,
-                    f"killed and back {back - began:.2f} s after it stood "
-                    f"still, WatchdogSec={WATCHDOG_S}s")
+        scene.in_time(back - began - WATCHDOG_S, LATER_S,
+                      f"killed and back, later than WatchdogSec={WATCHDOG_S}s")
         named = lab.wait_message('the net loop is stuck in "test hook"',
                                  earshot.since)
         scene.equal((named["MESSAGE_ID"], named["PRIORITY"]),
@@ -74,7 +73,7 @@ def scene_status_says_so_meanwhile():
     # A stop of what does not answer is bounded, too.
     lab.configure("[drain]\ntimeout = 100ms\n")
     took = lab.timed(lab.systemctl, "kill", "-s", "KILL", "earshot.service")
-    scene.check(took < 1, "and SIGKILL ends it")
+    scene.in_time(took, 1, "and SIGKILL ends it")
 
 
 def scene_a_stop_of_a_stuck_one():
@@ -86,23 +85,25 @@ def scene_a_stop_of_a_stuck_one():
     took = lab.timed(lab.systemctl, "stop", "earshot.service", seconds=30)
     scene.equal(lab.show("ExecMainStatus"), "3", "exit code: forced")
     scene.equal(lab.show("Result"), "success", "not by TimeoutStopSec=")
-    scene.check(took < 6, f"stopped in {took:.1f} s all the same")
+    scene.in_time(took, 6, "stopped all the same")
     scene.check(any("does not answer" in m for m in lab.messages(since)),
                 "and the log says why")
 
 
 def scene_slow_is_not_stuck():
     lab.configure()
-    lab.dropin(HOOKED + "Environment=EARSHOT_TEST_BLOCK_MS=1200\n")
+    lab.dropin(HOOKED.replace(f"WatchdogSec={WATCHDOG_S}s", "WatchdogSec=6s") +
+               "Environment=EARSHOT_TEST_BLOCK_MS=3200\n")
     with lab.service() as earshot:
         pid = lab.main_pid()
-        for _ in range(3):
+        for _ in range(2):
+            since = lab.cursor()
             stand_still()
-            lab.wait_show("StatusText", 'stuck in .*')
+            lab.wait_message("the net loop is stuck in", since)
             earshot.wait_answer()
             lab.wait_show("StatusText", r"0 consumers .*")
         scene.equal((lab.main_pid(), lab.show("NRestarts")), (pid, "0"),
-                    "1.2 s of 2 s, three times: it lives")
+                    "3.2 s of 6 s, twice: it lives")
 
 
 def scene_commands_have_no_part_in_it():
@@ -130,8 +131,8 @@ def scene_the_unit_s_own_interval():
         scene.equal(lab.show("WatchdogUSec"), "10s", "WatchdogSec=")
         first = lab.show("WatchdogTimestampMonotonic")
         lab.wait_show("WatchdogTimestampMonotonic", rf"(?!{first}$)\d+",
-                      seconds=4)
-        scene.check(True, "is fed at least every 4 s")
+                      seconds=9)
+        scene.check(True, "is fed in that time")
 
 
-lab.play(__file__, globals(), limit=80)
+lab.play(__file__, globals(), limit=220)

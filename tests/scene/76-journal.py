@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # slow
-# limit: 90
-"""The journal: fields and message ids, the catalog, and a journal that stands
-still, for which nobody waits.
+# limit: 240
+"""The journal: fields and message ids, the catalog, the journal as a feed, and
+a journal that stands still, for which nobody waits.
 """
+import json
 import os
 import pathlib
 import re
@@ -49,6 +50,24 @@ def scene_fields():
     scene.check("again in" in found, "journalctl EARSHOT_CHANNEL=d.1")
 
 
+def scene_the_journal_as_a_channel():
+    """conf/journal.conf, all but where it listens, run by root."""
+    text = (scene.TOP / "conf/journal.conf").read_text(encoding="ascii")
+    text = "[command journal]" + text.partition("[command journal]")[2]
+    with scene.Daemon(text) as earshot:
+        def told():
+            lab.sh("logger", "-t", "scene", "heard by all")
+            answer = earshot.http(
+                "GET", "/channels/journal/messages?from=oldest&limit=1000")
+            said = scene.json_of(answer).get("messages", [])
+            entries = [json.loads(m["text"]) for m in said]
+            return next((e for e in entries
+                         if e.get("MESSAGE") == "heard by all"), None)
+        entry = scene.wait_until(told, "an entry of the journal")
+        scene.equal((entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"]),
+                    ("scene", "5"), "an entry, as JSON")
+
+
 def scene_the_catalog_explains():
     lab.sh("journalctl", "--update-catalog")
     lab.configure()
@@ -80,13 +99,13 @@ def talk(earshot, seconds):
 
 def scene_nobody_waits_for_the_journal():
     lab.configure(DEBUG)
-    lab.dropin("[Service]\nWatchdogSec=1s\nLogRateLimitIntervalSec=0\n")
+    lab.dropin("[Service]\nWatchdogSec=3s\nLogRateLimitIntervalSec=0\n")
     with lab.service() as earshot:
         earshot.main = lab.main_pid()
         pid = journald()
         os.kill(pid, signal.SIGSTOP)
         try:
-            longest = talk(earshot, 2)
+            longest = talk(earshot, 4)
             dropped = earshot.metric("log_dropped_total")
             while dropped == 0:
                 talk(earshot, 0.5)
@@ -94,8 +113,8 @@ def scene_nobody_waits_for_the_journal():
             alive = lab.main_pid() == earshot.main
         finally:
             os.kill(pid, signal.SIGCONT)
-        scene.check(longest < ANSWER_S, f"the longest answer took "
-                    f"{longest * 1000:.0f} ms, {dropped:.0f} lines dropped")
+        scene.in_time(longest, ANSWER_S, f"{dropped:.0f} lines dropped, and "
+                      "the longest answer took")
         scene.check(alive, "and the watchdog was fed")
         told = lab.wait_message(r"dropped \d+ lines", earshot.since)
         scene.equal((told["MESSAGE_ID"], told["PRIORITY"]),
@@ -118,7 +137,7 @@ def scene_nor_does_a_stop():
             took = lab.timed(lab.systemctl, "stop", "earshot.service")
         finally:
             os.kill(pid, signal.SIGCONT)
-        scene.check(took < 3, f"stopped in {took:.2f} s")
+        scene.in_time(took, 3, "stopped")
         scene.equal((lab.show("ExecMainStatus"), lab.show("Result")),
                     ("0", "success"), "exit code")
 
@@ -135,4 +154,4 @@ def scene_somebody_else_s_stderr():
                          "<N> before each line")
 
 
-lab.play(__file__, globals(), limit=80)
+lab.play(__file__, globals(), limit=220)

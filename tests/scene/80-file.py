@@ -11,6 +11,9 @@ sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
 
 
+LINES = 20000
+
+
 def folder():
     return pathlib.Path(tempfile.mkdtemp(dir=scene.TMP))
 
@@ -113,7 +116,7 @@ def scene_truncated():
 def scene_rotated_ten_times_while_written():
     path = folder() / "log"
     path.write_text("")
-    lines = [f"line {i} " + "x" * (i % 300) for i in range(50000)]
+    lines = [f"line {i} " + "x" * (i % 300) for i in range(LINES)]
     with scene.Daemon(file_feed(path)
                       + "[channel **]\nhistory_messages = 100000\n") as daemon:
         state_is(daemon, "running")
@@ -124,8 +127,8 @@ def scene_rotated_ten_times_while_written():
         file = open(path, "ab", buffering=0)
         for i, line in enumerate(lines):
             file.write(line.encode() + b"\n")
-            if i % 5000 == 2500:
-                rotation = i // 5000
+            if i % (LINES // 10) == LINES // 20:
+                rotation = i // (LINES // 10)
                 os.rename(path, f"{path}.{rotation}")
                 # Who writes goes on with the old one for a while.
                 file.write(b"")
@@ -138,8 +141,8 @@ def scene_rotated_ten_times_while_written():
         file.close()
         wanted = scene.digest(line.encode() for line in lines)
         for reader in readers:
-            scene.equal(reader.result(30)["sha256"], wanted,
-                        f"50000 lines through 10 rotations by {reader.kind}")
+            scene.equal(reader.result(60)["sha256"], wanted,
+                        f"{LINES} lines through 10 rotations by {reader.kind}")
 
 
 def scene_the_place_is_kept():

@@ -1,7 +1,6 @@
 #!/usr/bin/python3
 # slow
 # sanitizer: yes
-# limit: 120
 """[upstream NAME]: what it asks, what it hears, what it is told.
 """
 import asyncio
@@ -50,13 +49,6 @@ def is_open(daemon, name):
                      f"{name} is open")
 
 
-def closed_port():
-    import socket
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
 def scene_three_of_them_one_is_fine():
     async def count(sock, _path):
         for i in range(1000000):
@@ -65,12 +57,11 @@ def scene_three_of_them_one_is_fine():
     with upstreams.Server(count) as fine, upstreams.Server(
             upstreams.stay) as plain:
         conf = upstream("fine", fine.url()) + \
-            upstream("away", f"ws://127.0.0.1:{closed_port()}") + \
+            upstream("away", f"ws://127.0.0.1:{scene.free_port()}") + \
             upstream("notls", f"wss://127.0.0.1:{plain.port}/")
         started = time.monotonic()
         with scene.Daemon(conf) as daemon:
-            scene.check(time.monotonic() - started < 2 * scene.SLOWNESS,
-                        "READY at once")
+            scene.in_time(time.monotonic() - started, 2, "READY at once")
             consumer = daemon.ws("fine")
             first = int(consumer.read_text())
             scene.equal([int(consumer.read_text()) for _ in range(20)],
@@ -160,6 +151,81 @@ def scene_close_codes():
                 daemon.wait_log(f"upstream was closed with {code}: "
                                 f"reason {code}; again in")
             scene.check(True, f"{len(CODES)} codes, told and tried again")
+
+
+def scene_ends_without_a_code():
+    """1005: a close that gives none; 1006: none at all."""
+    count = [0]
+
+    async def serve(sock, _path):
+        count[0] += 1
+        if count[0] % 2:
+            sock.transport.write(b"\x88\x00")
+            await sock.wait_closed()
+        else:
+            sock.transport.abort()
+    with upstreams.Server(serve, close_timeout=0.1) as server:
+        with scene.Daemon(upstream("none", server.url())) as daemon:
+            daemon.wait_log("upstream was closed with 1005; again in", count=2)
+            daemon.wait_log("upstream has lost its connection; again in",
+                            count=2)
+            scene.check(True, "1005 and 1006, told and tried again")
+
+
+def scene_who_is_told_of_a_reconnect():
+    async def serve(sock, _path):
+        await sock.send(f"life {server.connections}")
+        await upstreams.stay(sock)
+    with upstreams.Server(serve) as server:
+        with scene.Daemon(upstream("u", server.url())) as daemon:
+            raw = daemon.ws("u", "?from=oldest")
+            scene.equal(raw.read_text(), "life 1", "raw")
+            v1 = scene.WebSocket(daemon.port, "/ws", headers={
+                "Sec-WebSocket-Protocol": "earshot.v1"})
+            v1.send_text('{"id":1,"subscribe":{"channel":"u"}}')
+            scene.check('"ok"' in v1.read_text(), "earshot.v1")
+            events = scene.Raw(daemon.port)
+            events.send(b"GET /sse/u HTTP/1.1\r\nHost: x\r\n\r\n")
+            events.read_until(b"\r\n\r\n")
+            daemon.wait_metric("channel_consumers", 3, channel="u")
+            server.reset()
+            scene.equal(raw.read_text(), "life 2", "raw: the messages alone")
+            told = [v1.read_text(), v1.read_text()]
+            scene.check(
+                '{"notice":{"upstream":"u","state":"reconnected"}}' in told,
+                str(told))
+            text = events.read_until(b"event: notice\n")
+            text += events.read_until(b"\n\n")
+            scene.check(b'"upstream":"u","state":"reconnected"' in text,
+                        "event: notice")
+            events.close()
+
+
+def scene_numbers_of_each():
+    async def serve(sock, _path):
+        await sock.send("12345")
+        if server.connections < 3:
+            await sock.close(1012, "not now")
+        await upstreams.stay(sock)
+    with upstreams.Server(serve) as server:
+        with scene.Daemon(upstream("one", server.url()) + upstream(
+                "two", f"ws://127.0.0.1:{scene.free_port()}")) as daemon:
+            daemon.wait_metric("feed_messages_total", 3, feed="one")
+            is_open(daemon, "one")
+            got = daemon.metrics()
+            for name, value in (("messages_total", 3), ("bytes_total", 15),
+                                ("restarts_total", 2)):
+                scene.equal(daemon.metric(f"feed_{name}", feed="one"), value,
+                            name)
+                scene.equal(daemon.metric(f"feed_{name}", feed="two"), 0,
+                            f"{name} of the other")
+            scene.check(any(s.startswith("feed_state_seconds{") and
+                            'feed="one"' in s and 'state="running"' in s
+                            for s in got), "its state, since when")
+            error_is(daemon, "one", "was closed with 1012: not now")
+            error_is(daemon, "two", "Connection refused")
+            scene.check(state(daemon, "two") in ("backoff", "starting"),
+                        "the other's state")
 
 
 def scene_refusals():

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
+# sanitizer: yes
 # limit: 180
-"""mirror = yes: another earshot's channel, through cuts and restarts.
+"""mirror = yes: another earshot's channel, through cuts and restarts of both.
 
 CUTS is how many connections are cut (20).
 """
@@ -132,10 +133,9 @@ def v1(daemon, channel):
 
 
 def scene_a_new_epoch_is_told_on():
-    first = scene.Daemon()
-    port = first.port
+    port = scene.free_port()
     conf = f"[listener]\nlisten = 127.0.0.1:{port}\n"
-    with first:
+    with scene.Daemon(conf) as first:
         first.publish("ticks", "1")
         daemon = scene.Daemon(mirror(port))
         client = v1(daemon, "copy")
@@ -180,6 +180,154 @@ def scene_what_was_not_kept():
                 pass
             scene.check(True, "told, and it goes on")
         cutter.close()
+
+
+def kept(folder, port, more=""):
+    return f"[state]\ndirectory = {folder}\n" + \
+        mirror(port, more=QUICK + more) \
+        + "[channel **]\nhistory_messages = 1000000\nhistory_bytes = 64M\n"
+
+
+def state_folder(name):
+    folder = scene.TMP / name
+    folder.mkdir()
+    return folder
+
+
+def stored(folder):
+    try:
+        return (folder / "upstream-m.position").read_text().split()
+    except FileNotFoundError:
+        return [""] * 4
+
+
+def all_of(daemon, count, channel="copy"):
+    consumer = daemon.ws(channel, "?from=oldest")
+    return [consumer.read_text() for _ in range(count)]
+
+
+def publish(source, start, count):
+    source.publish("ticks", "\n".join(
+        f"m{n}" for n in range(start, start + count)),
+        arguments="?split=lines")
+
+
+def scene_restarts_of_its_own_daemon():
+    """Stopped cleanly, while messages come: 0 lost, 0 twice."""
+    rounds, size = 6, 400
+    folder = state_folder("clean")
+    big = "[channel **]\nhistory_messages = 1000000\nhistory_bytes = 64M\n"
+    with scene.Daemon(big) as source:
+        got = []
+        for turn in range(rounds):
+            publish(source, turn * size, size // 2)
+            with scene.Daemon(kept(folder, source.port)) as daemon:
+                consumer = daemon.ws("copy", "?from=oldest")
+                publish(source, turn * size + size // 2, size // 2)
+                got += [consumer.read_text() for _ in range(
+                    size // 2 if turn < rounds - 1 else
+                    rounds * size - len(got))]
+                daemon.signal()
+                while True:
+                    try:
+                        got.append(consumer.read_text())
+                    except scene.Closed:
+                        consumer.close()
+                        break
+                scene.equal(daemon.wait(), 0, "exit code")
+            scene.equal(int(stored(folder)[2].split(":")[1]), len(got),
+                        f"{len(got)} heard, and kept")
+        scene.equal(got, [f"m{n}" for n in range(rounds * size)],
+                    f"{rounds} lives: 0 lost, 0 twice")
+
+
+def scene_it_dies():
+    """kill -9: what moved in the last second may come twice, nothing is lost.
+    """
+    folder = state_folder("dies")
+    with scene.Daemon() as source:
+        publish(source, 0, 100)
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            scene.equal(len(all_of(daemon, 100)), 100, "100 before")
+            scene.wait_until(lambda: stored(folder)[2].endswith(":100"),
+                             "kept, a second after it moved")
+            publish(source, 100, 50)
+            all_of(daemon, 150)
+            daemon.signal(9)
+            daemon.wait()
+        publish(source, 150, 50)
+        place = int(stored(folder)[2].split(":")[1])
+        scene.check(place in (100, 150), f"at {place} when it died")
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            scene.equal(all_of(daemon, 200 - place),
+                        [f"m{n}" for n in range(place, 200)],
+                        "from there on, all of it")
+
+
+def scene_what_waits_is_not_kept():
+    """max_rate holds messages: the position does not run ahead of them."""
+    folder = state_folder("slow")
+    with scene.Daemon() as source:
+        publish(source, 0, 300)
+        conf = kept(folder, source.port, "max_rate = 20\n")
+        with scene.Daemon(conf) as daemon:
+            scene.wait_until(lambda: stored(folder)[2] != "" or daemon.metric(
+                "feed_messages_total", feed="m") > 30, "it has begun")
+            # The place first: what is published meanwhile is behind it.
+            place = int((stored(folder)[2] or ":0").split(":")[1])
+            heard = daemon.metric("feed_messages_total", feed="m")
+            scene.check(place <= heard, f"{heard} published, at {place}")
+            daemon.signal()
+            scene.equal(daemon.wait(), 0, "exit code")
+        place = int(stored(folder)[2].split(":")[1])
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            publish(source, 300, 1)
+            scene.equal(all_of(daemon, 301 - place),
+                        [f"m{n}" for n in range(place, 301)],
+                        f"goes on after {place}")
+
+
+def scene_a_position_of_another():
+    folder = state_folder("other")
+    with scene.Daemon() as source:
+        publish(source, 0, 3)
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            all_of(daemon, 3)
+        scene.check(stored(folder)[2].endswith(":3"), "kept")
+        conf = kept(folder, source.port).replace(
+            "remote_channel = ticks", "remote_channel = tocks")
+        source.publish("tocks", "other")
+        with scene.Daemon(conf) as daemon:
+            scene.equal(all_of(daemon, 1), ["other"],
+                        "another channel: from its oldest")
+    with scene.Daemon() as source:
+        publish(source, 100, 2)
+        conf = kept(folder, source.port).replace(
+            "remote_channel = ticks", "remote_channel = tocks")
+        source.publish("tocks", "new")
+        with scene.Daemon(conf) as daemon:
+            scene.equal(all_of(daemon, 1), ["new"], "another epoch")
+            daemon.wait_log("upstream has begun a new epoch")
+        (folder / "upstream-m.position").write_text("rubbish\n")
+        with scene.Daemon(conf) as daemon:
+            daemon.wait_log("position cannot be read: Bad message; from the "
+                            "oldest")
+            scene.equal(all_of(daemon, 1), ["new"], "rubbish: the oldest")
+
+
+def scene_nowhere_to_keep_it():
+    if os.geteuid() == 0:
+        folder = scene.TMP / "no-such-folder"
+    else:
+        folder = "/proc"
+    with scene.Daemon() as source:
+        publish(source, 0, 3)
+        with scene.Daemon(kept(folder, source.port)) as daemon:
+            all_of(daemon, 3)
+            daemon.wait_log("upstream's position cannot be kept: No such file")
+            publish(source, 3, 3)
+            all_of(daemon, 6)
+        scene.check(True, "told once, and it goes on")
 
 
 def scene_not_an_earshot():

@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 # sanitizer: yes
-# limit: 120
 """The programs of the five texts, on our run-time, print what they should.
 
 tests/seeds/NAME.c begins with where it comes from and with the lines it

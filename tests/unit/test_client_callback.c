@@ -232,6 +232,8 @@ a_full_queue_says_when_there_is_room(void **state)
 	assert_int_equal(test.rooms, 2);
 	assert_int_equal(test.code, 1000);
 	assert_true(strlen(overheard.text) > 20 * 12);
+	/* Ten bytes each, and what the peer's listing puts around them. */
+	assert_int_equal(test.sent_bytes / 10, strlen(overheard.text) / 12);
 }
 
 static void

@@ -346,6 +346,32 @@ control_may_be_none_or_not_given(void **state)
 	conf_free(conf);
 }
 
+static void
+where_a_key_was_given_last(void **state)
+{
+	static const char first[] = "[tls]\ncertificate = /a\nkey = /b\n";
+	static const char second[] = "\n\n[tls]\nkey = /c\n";
+	struct told told = { .count = 0 };
+	struct conf *conf = conf_new();
+	char where[64] = "?";
+
+	(void)state;
+	conf_where(conf, "tls", "key", where, sizeof(where));
+	assert_string_equal(where, "");
+	(void)conf_read_text(
+	    conf, "one", first, strlen(first), told_add, &told);
+	(void)conf_read_text(
+	    conf, "two", second, strlen(second), told_add, &told);
+	conf_where(conf, "tls", "certificate", where, sizeof(where));
+	assert_string_equal(where, "one:2: ");
+	conf_where(conf, "tls", "key", where, sizeof(where));
+	assert_string_equal(where, "two:4: ");
+	conf_where(conf, "tls", "nothing", where, sizeof(where));
+	assert_string_equal(where, "");
+	assert_int_equal(told.count, 0);
+	conf_free(conf);
+}
+
 int
 main(void)
 {
@@ -361,6 +387,7 @@ main(void)
 		cmocka_unit_test(limits_are_printed_with_their_values),
 		cmocka_unit_test(the_last_reference_frees),
 		cmocka_unit_test(control_may_be_none_or_not_given),
+		cmocka_unit_test(where_a_key_was_given_last),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -205,6 +205,29 @@ the_last_reference_frees(void **state)
 	conf_free(conf);
 }
 
+static void
+descriptors_are_counted(void **state)
+{
+	struct conf *conf;
+
+	(void)state;
+	conf = told_nothing(LISTENER);
+	assert_int_equal(conf_descriptors(conf), 0);
+	conf_free(conf);
+	conf = told_nothing(LISTENER
+	    "[command a]\nexec = x\nchannel = a\n"
+	    "[command b]\nexec = x\nchannel = b\n"
+	    "[file c]\npath = /c\nchannel = c\n"
+	    "[upstream d]\nurl = ws://d\nchannel = d\n"
+	    "[socket e]\npath = /e\nchannel = e\nconnections_max = 300\n"
+	    "[socket f]\npath = /f\nchannel = f\nkind = datagram\n"
+	    "[handler g]\nexec = x\nworkers = 5\npath = /g\n"
+	    "[handler h]\nplugin = /h.so\npath = /h\n");
+	assert_int_equal(
+	    conf_descriptors(conf), 2 * 4 + 2 + 1 + 301 + 1 + 5 * 4);
+	conf_free(conf);
+}
+
 int
 main(void)
 {
@@ -215,6 +238,7 @@ main(void)
 		cmocka_unit_test(what_only_the_whole_can_tell),
 		cmocka_unit_test(values_are_refused_with_what_would_do),
 		cmocka_unit_test(the_last_reference_frees),
+		cmocka_unit_test(descriptors_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

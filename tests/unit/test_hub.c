@@ -98,10 +98,10 @@ static int64_t
 publish_as(struct fixture *f, const char *channel, enum hub_origin origin,
     enum message_kind kind, const void *payload, size_t len)
 {
-	const struct hub_message message = { kind, payload, len, false };
+	const struct hub_message m = { .kind = kind, .payload = payload, len };
 
-	return hub_publish(f->hub, channel, strlen(channel), origin, &message,
-	    f->now_us, NULL);
+	return hub_publish(
+	    f->hub, channel, strlen(channel), origin, &m, f->now_us, NULL);
 }
 
 static int64_t
@@ -134,7 +134,7 @@ subscribe(struct fixture *f, struct consumer *consumer, const char *channel,
 static void
 publish_answers_with_the_position(void **state)
 {
-	const struct hub_message message = { MESSAGE_TEXT, "hi", 2, false };
+	const struct hub_message message = { .payload = "hi", .len = 2 };
 	struct fixture *f = *state;
 	struct position first, second, other;
 
@@ -200,12 +200,11 @@ what_is_refused_is_named_and_counted(void **state)
 static void
 what_was_checked_is_not_checked_again(void **state)
 {
-	const struct hub_message message = { MESSAGE_TEXT, "\xff", 1, true };
+	const struct hub_message bad = { .payload = "\xff", .len = 1, true };
 	struct fixture *f = *state;
 
 	assert_int_equal(
-	    hub_publish(f->hub, "a", 1, HUB_OUTSIDE, &message, f->now_us, NULL),
-	    1);
+	    hub_publish(f->hub, "a", 1, HUB_OUTSIDE, &bad, f->now_us, NULL), 1);
 }
 
 static void
@@ -301,9 +300,9 @@ a_subscriber_begins_where_it_said_or_is_told(void **state)
 	struct fixture *f = *state;
 	struct from live = { .kind = FROM_LIVE };
 	struct from oldest = { .kind = FROM_OLDEST };
-	struct from last = { .kind = FROM_LAST };
-	struct from back = { .kind = FROM_POSITION };
-	const struct hub_message message = { MESSAGE_TEXT, "x", 1, false };
+	struct from last = { .kind = FROM_LAST },
+		    back = { .kind = FROM_POSITION };
+	const struct hub_message message = { .payload = "x", .len = 1 };
 	struct position position;
 
 	/* Nothing there yet. */

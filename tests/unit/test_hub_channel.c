@@ -13,6 +13,11 @@
 
 #include <cmocka.h>
 
+#define MESSAGE(k, p, n, known)                                                \
+	{                                                                      \
+		.kind = (k), .payload = (p), .len = (n), .checked = (known)    \
+	}
+
 #define NOW INT64_C(1790000000000000)
 #define SECOND INT64_C(1000000)
 #define KIB INT64_C(1024)
@@ -84,7 +89,7 @@ teardown(void **state)
 static struct position
 publish(struct fixture *f, const char *channel)
 {
-	const struct hub_message message = { MESSAGE_TEXT, "x", 1, true };
+	const struct hub_message message = MESSAGE(MESSAGE_TEXT, "x", 1, true);
 	struct position position;
 
 	assert_true(hub_publish(f->hub, channel, strlen(channel), HUB_INSIDE,
@@ -335,7 +340,7 @@ static void
 a_publish_that_needs_room_takes_no_channel_away(void **state)
 {
 	struct fixture *f = *state;
-	const struct hub_message message = { MESSAGE_TEXT, "x", 1, true };
+	const struct hub_message message = MESSAGE(MESSAGE_TEXT, "x", 1, true);
 
 	(void)publish(f, "a");
 	(void)publish(f, "b");
@@ -352,7 +357,7 @@ static void
 numbers_in_use_are_free_again(void **state)
 {
 	struct fixture *f = *state;
-	const struct hub_message message = { MESSAGE_TEXT, "x", 1, true };
+	const struct hub_message message = MESSAGE(MESSAGE_TEXT, "x", 1, true);
 
 	f->conf.limits.channels_max = 1;
 	(void)publish(f, "a");

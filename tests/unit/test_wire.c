@@ -28,6 +28,7 @@ a_session(void)
 			.channel = "",
 			.headers = headers,
 			.header_count = 2,
+			.upstream = "",
 		},
 	};
 }
@@ -91,7 +92,8 @@ events_are_lines(void **state)
 static void
 a_consumed_message_is_one_line_whatever_its_json(void **state)
 {
-	struct session session = { .open = { .channel = "jobs" } };
+	struct session session = { .open = {
+				       .channel = "jobs", .upstream = "" } };
 	struct event *event =
 	    an_event(EVENT_MESSAGE, MESSAGE_JSON, "{\n\"a\":\r\n1 }\n");
 
@@ -102,6 +104,36 @@ a_consumed_message_is_one_line_whatever_its_json(void **state)
 	    "{\"event\":\"message\",\"seq\":3,\"channel\":\"jobs\","
 	    "\"position\":\"00000000000000ab:41\",\"time\":1790000000.000123,"
 	    "\"json\":{\"a\":1 }}\n");
+}
+
+static void
+events_of_an_upstream_name_it(void **state)
+{
+	struct session session = {
+		.name = conn_name(12, 7),
+		.open = { .path = "",
+		    .query = "",
+		    .peer = "wss://h/",
+		    .channel = "ticks",
+		    .upstream = "u" },
+	};
+	struct event *event;
+
+	(void)state;
+	check_event(&session, an_event(EVENT_OPEN, MESSAGE_TEXT, ""),
+	    "{\"event\":\"open\",\"seq\":3,\"conn\":\"12.7\",\"path\":\"\","
+	    "\"query\":\"\",\"peer\":\"wss://h/\",\"channel\":\"ticks\","
+	    "\"upstream\":\"u\",\"headers\":{}}\n");
+	check_event(&session, an_event(EVENT_MESSAGE, MESSAGE_TEXT, "x"),
+	    "{\"event\":\"message\",\"seq\":3,\"conn\":\"12.7\","
+	    "\"text\":\"x\"}\n");
+	session.name = 0;
+	event = an_event(EVENT_ERROR, MESSAGE_TEXT, "no");
+	event->error = -ENOTCONN;
+	check_event(&session, event,
+	    "{\"event\":\"error\",\"seq\":3,\"channel\":\"ticks\","
+	    "\"upstream\":\"u\",\"error\":\"ENOTCONN\","
+	    "\"message\":\"no\"}\n");
 }
 
 static void
@@ -236,6 +268,7 @@ main(void)
 		cmocka_unit_test(events_are_lines),
 		cmocka_unit_test(
 		    a_consumed_message_is_one_line_whatever_its_json),
+		cmocka_unit_test(events_of_an_upstream_name_it),
 		cmocka_unit_test(an_event_without_memory_leaves_nothing),
 		cmocka_unit_test(commands_are_read),
 		cmocka_unit_test(what_is_no_command_is_named),
