@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -41,7 +42,7 @@ heard_3(struct rig *rig)
 	return rig->heard_messages >= 3;
 }
 
-/* Started.  A back-off would last longer than the test. */
+/* A back-off lasts longer than the test. */
 static struct rig *
 rig_of(const char *script)
 {
@@ -51,7 +52,6 @@ rig_of(const char *script)
 	rig->commands[0].start = CONF_START_DEMAND;
 	rig->commands[0].feed.backoff_min_us =
 	    rig->commands[0].feed.backoff_max_us = 3600000000;
-	rig_start(rig);
 	return rig;
 }
 
@@ -96,6 +96,7 @@ it_lives_while_somebody_listens(void **state)
 	struct rig *rig = rig_of("echo $$; exec sleep 1000");
 
 	(void)state;
+	rig_start(rig);
 	rig_wait(rig, heard_1);
 	rig_do(rig, do_go);
 	rig_wait(rig, rests);
@@ -116,13 +117,29 @@ it_lives_while_somebody_listens(void **state)
 	rig_free(rig);
 }
 
-/* The process is there, and nobody has looked yet. */
+static int held[2]; /* a byte ends the job that holds the worker */
+
+static int
+hold_the_worker(void *arg, es_value *ret)
+{
+	char c;
+
+	(void)arg;
+	(void)ret;
+	assert_int_equal(read(held[0], &c, 1), 1);
+	return 0;
+}
+
+/* The process is there when they go, and nobody has looked yet. */
 static void
-do_go_and_come_once_started(struct rig *rig)
+do_start_and_go_and_come(struct rig *rig)
 {
 	int64_t deadline_us = clock_now_us() + 20000000;
 	unsigned queued, running;
 
+	assert_int_equal(es_executor_load(rig->sys, &queued, &running), 0);
+	assert_int_equal(queued + running, 2); /* that job and the start */
+	assert_int_equal(write(held[1], "x", 1), 1);
 	do {
 		assert_int_equal(
 		    es_executor_load(rig->sys, &queued, &running), 0);
@@ -137,13 +154,22 @@ who_is_back_before_it_runs_has_it(void **state)
 	struct rig *rig = rig_of("echo $$; exec sleep 1000");
 
 	(void)state;
-	rig_do(rig, do_go_and_come_once_started);
+	assert_int_equal(pipe(held), 0);
+	assert_int_equal(es_executor_submit(rig->sys, 0, "hold",
+			     hold_the_worker, NULL, NULL, NULL, NULL),
+	    0);
+	rig_start(rig);
+	rig_look(rig);
+	assert_string_equal(rig->stats[0].state, "starting");
+	rig_do(rig, do_start_and_go_and_come);
 	rig_wait(rig, heard_1);
 	rig_look(rig);
 	assert_string_equal(rig->stats[0].state, "running");
 	assert_int_equal(rig->stats[0].restarts, 0);
 	rig_stop(rig, NULL);
 	rig_free(rig);
+	close(held[0]);
+	close(held[1]);
 }
 
 static void
@@ -152,6 +178,7 @@ a_consumer_comes_or_goes_in_a_back_off(void **state)
 	struct rig *rig = rig_of("echo $$; exit 1");
 
 	(void)state;
+	rig_start(rig);
 	rig_wait(rig, has_ended);
 	rig_do(rig, do_go_and_come);
 	rig_wait(rig, heard_2);
