@@ -1,25 +1,67 @@
 /*
- * command_feed: a command as one of the feeds: made, started on demand or at
- * once, stopped, freed at any point of its life.
+ * command_feed: a command as one of the feeds: made, begun, asked to end,
+ * freed at any point of its life.
  */
 
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/feed/command_internal.h"
+#include "daemon/loop/task.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
+
+static void command_begin(void *arg);
 
 static void
-command_start_or_rest(struct feed *feed)
+command_disarm(struct command *command)
 {
-	struct command *command = (struct command *)feed;
+	if (!command->again)
+		return;
+	(void)es_call_cancel(command->again); /* or it is running */
+	es_call_unref(command->again);
+	command->again = NULL;
+}
 
-	es_loop_assert(feed->host->options.net);
-	if (command->unwanted)
-		command_rest(command);
-	else
-		command_start(command);
+/* There is no memory for the task; or it was freed before its first step. */
+static void
+command_dropped(void *arg)
+{
+	struct command *command = arg;
+
+	if (command->orphan) {
+		memory_free(command);
+		return;
+	}
+	es_loop_assert(command_net(command));
+	es_future_unref(command->task);
+	command->task = NULL;
+	if (command->feed.stop) {
+		command_set_ended(command, FEED_STOPPED);
+		return;
+	}
+	feed_set_error(
+	    &command->feed, "cannot be started: %s", strerrordesc_np(ENOMEM));
+	if (es_call_later(command_net(command), feed_back_off(&command->feed),
+		"command begin", command_begin, command, NULL,
+		&command->again) == 0)
+		return;
+	log_error("command stays stopped: no memory feed=%s channel=%s",
+	    command->feed.conf->name, command->feed.conf->channel);
+	command_set_ended(command, FEED_STOPPED);
+}
+
+static void
+command_begin(void *arg)
+{
+	struct command *command = arg;
+
+	es_loop_assert(command_net(command));
+	command_disarm(command);
+	if (es_spawn(command_net(command), "command", command_supervise,
+		command, command_dropped, &command->task) < 0)
+		command_dropped(command);
 }
 
 static int
@@ -41,17 +83,28 @@ command_new(const struct conf_feed *conf, struct conf *owner,
 	return 0;
 }
 
+static void
+command_start(struct feed *feed)
+{
+	struct command *command = (struct command *)feed;
+
+	es_loop_assert(feed->host->options.net);
+	feed_set_state(feed, command->unwanted ? FEED_WAITING : FEED_STARTING);
+	command_begin(command);
+}
+
 /* Its process is to end, if there is one or one is being started. */
 static void
 command_leave(struct command *command) LOOP_THREAD
 {
-	feed_set_state(&command->feed, FEED_STOPPING);
-	log_info("command is asked to stop feed=%s channel=%s",
-	    command->feed.conf->name, command->feed.conf->channel);
-	if (command->phase == PHASE_SPAWN)
+	if (command->process || command->spawning) {
+		feed_set_state(&command->feed, FEED_STOPPING);
+		log_info("command is asked to stop feed=%s channel=%s",
+		    command->feed.conf->name, command->feed.conf->channel);
+	}
+	if (command->spawning)
 		(void)es_future_cancel(command->spawning); /* or it is here */
-	else if (command->phase == PHASE_ALIVE || command->phase == PHASE_MUTE)
-		command_terminate(command);
+	command_tell(command);
 }
 
 static void
@@ -63,24 +116,20 @@ command_stop(struct feed *feed)
 	assert(!feed->stop);
 	feed->stop = true;
 	sink_hurry(&feed->sink);
-	if (command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_set_ended(command, FEED_STOPPED);
-	} else {
+	command_disarm(command);
+	if (command->task)
 		command_leave(command);
-	}
+	else
+		command_set_ended(command, FEED_STOPPED);
 }
 
 static void
 command_hurry(struct feed *feed)
 {
-	struct command *command = (struct command *)feed;
-
 	es_loop_assert(feed->host->options.net);
 	assert(feed->stop);
 	feed->hurry = true;
-	if (command->phase == PHASE_TERMED)
-		command_kill(command);
+	command_tell((struct command *)feed);
 }
 
 /*
@@ -97,18 +146,11 @@ command_wanted(struct feed *feed, bool wanted)
 	    command->unwanted == !wanted)
 		return;
 	command->unwanted = !wanted;
-	if (command->feed.starts == 0 && feed->state == FEED_STOPPED)
-		return; /* it is about to begin */
-	if (feed->state == FEED_FINISHED)
-		return;
-	if (!wanted && command->phase == PHASE_NONE) {
-		command_disarm(command);
-		command_rest(command);
-	} else if (!wanted) {
+	if (wanted) {
+		command_tell(command);
+	} else {
 		command->left = true;
 		command_leave(command);
-	} else if (command->phase == PHASE_NONE && !command->timer) {
-		command_start(command);
 	}
 }
 
@@ -119,19 +161,21 @@ command_free(struct feed *feed)
 
 	es_loop_assert(feed->host->options.net);
 	command_disarm(command);
-	if (command->spawning) {
-		(void)es_future_remove_done_callback(
-		    command->spawning, command_on_spawned, command);
+	if (command->spawning)
 		(void)es_future_cancel(command->spawning); /* else: dropped */
-		es_future_unref(command->spawning);
-	}
 	ending_unwatch(&command->ending);
 	output_close(&command->output);
 	if (command->process)
 		process_drop(command->process);
 	output_fini(&command->output);
 	feed_fini(feed);
-	memory_free(command);
+	command->orphan = true;
+	if (!command->task) {
+		memory_free(command);
+		return;
+	}
+	(void)es_future_cancel(command->task); /* the rest is its */
+	es_future_unref(command->task);
 }
 
 static void
@@ -151,7 +195,7 @@ command_get_stats(const struct feed *feed, struct feed_stats *ret)
 const struct feed_type command_type = {
 	.kind = "command",
 	.new = command_new,
-	.start = command_start_or_rest,
+	.start = command_start,
 	.stop = command_stop,
 	.hurry = command_hurry,
 	.wanted = command_wanted,

@@ -2,8 +2,8 @@
 #define DAEMON_FEED_COMMAND_INTERNAL_H
 
 /*
- * command_internal: what command.c (the supervisor) and command_feed.c (what
- * the set of feeds asks of it) share.
+ * command_internal: what command.c (the task that supervises) and
+ * command_feed.c (what the set of feeds asks of it) share.
  *
  * Threads  LOOP_THREAD of the net loop.
  */
@@ -13,32 +13,24 @@
 #include "daemon/feed/feed_internal.h"
 #include "daemon/feed/output.h"
 
-enum command_phase {
-	PHASE_NONE, /* no process; the timer ends the back-off */
-	PHASE_SPAWN, /* a job is starting one */
-	PHASE_ALIVE, /* no timer */
-	PHASE_MUTE, /* stdout has ended; the timer sends SIGTERM */
-	PHASE_TERMED, /* SIGTERM was sent; the timer sends SIGKILL */
-	PHASE_KILLED, /* SIGKILL was sent; the timer closes the pipes */
-	PHASE_GONE /* the leader is reaped; the timer looks at the group */
-};
-
 struct command {
 	struct feed feed;
 	const struct conf_command *conf;
-	enum command_phase phase;
-	bool unwanted; /* start = demand, and nobody listens */
-	bool left; /* the process is ending because nobody listened */
+	es_future *task; /* NULL: not begun, or over */
+	es_call *again; /* begins it, where there was no memory */
+	es_future *news; /* what the task waits for; NULL: it does not */
+	bool orphan; /* freed but for the task, which ends at once */
 
-	es_future *spawning;
-	es_call *timer;
+	bool unwanted; /* start = demand, and nobody listens */
+	bool left; /* nobody listened: to end, and no back-off after it */
+
+	es_future *spawning; /* the task's, while a job starts one */
 	struct process *process;
 	struct ending ending;
+	struct output output;
 	bool ended; /* the leader has; not reaped yet */
 	bool failed; /* so the last one did */
-	bool impatient; /* the pipes have had their time */
-	int64_t started_us, ran_us, gone_by_us, probe_us;
-	struct output output;
+	int64_t started_us, ran_us;
 };
 
 static inline es_loop *
@@ -47,18 +39,16 @@ command_net(const struct command *command)
 	return command->feed.host->options.net;
 }
 
-/* The next process, if it may; else the back-off. */
-void command_start(struct command *command) LOOP_THREAD;
-void command_on_spawned(es_future *f, void *arg);
-void command_on_output_ended(void *arg);
+/* An es_body_fn: the task. */
+int command_supervise(void *command, es_value *ret);
 
-/* Nobody listens: until somebody does. */
-void command_rest(struct command *command) LOOP_THREAD;
-void command_terminate(struct command *command) LOOP_THREAD;
-void command_kill(struct command *command) LOOP_THREAD;
-void command_disarm(struct command *command) LOOP_THREAD;
+/* The task has something to look at. */
+void command_tell(struct command *command) LOOP_THREAD;
 
-/* No process, no timer: FEED_STOPPED or FEED_FINISHED. */
+/* One of the pipes has. */
+void command_on_output_ended(void *command);
+
+/* No process, and no task any more: FEED_STOPPED or FEED_FINISHED. */
 void command_set_ended(
     struct command *command, enum feed_state state) LOOP_THREAD;
 

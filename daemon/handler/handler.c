@@ -370,6 +370,7 @@ handlers_hurry(struct handlers *handlers)
 	if (handlers == NULL || handlers->hurried)
 		return;
 	handlers->hurried = true;
+	filters_hurry(handlers); /* what they say reaches processes */
 	LIST_EACH_SAFE(node, next, &handlers->all)
 	{
 		struct handler *handler =
@@ -378,7 +379,6 @@ handlers_hurry(struct handlers *handlers)
 		if (handler->exec != NULL)
 			exec_hurry(handler->exec);
 	}
-	filters_hurry(handlers);
 	if (handlers->waiting.done == NULL)
 		return;
 	if (handlers->waiting.end)

@@ -441,6 +441,7 @@ worker_stop(struct worker *worker)
 		return;
 	case WORKER_UP:
 		worker->state = WORKER_ENDING;
+		worker_write(worker); /* the last replies, if it reads them */
 		close_fd(&worker->in_fd, &worker->in_watch);
 		arm(worker, conf_of(worker)->stop_timeout_us < TERM_AFTER_US
 				? 0

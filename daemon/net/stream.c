@@ -86,6 +86,7 @@ static int
 put_out(struct conn *conn, const void *data, size_t len)
 {
 	const size_t max = (size_t)conn->net->conf->limits.out_bytes_max;
+	const size_t before = conn->out.len;
 	uint8_t header[FRAME_HEADER_MAX];
 	size_t bytes = 0;
 	int error;
@@ -97,8 +98,10 @@ put_out(struct conn *conn, const void *data, size_t len)
 	error = buffer_append(&conn->out, header, bytes, max);
 	if (error == 0)
 		error = buffer_append(&conn->out, data, len, max);
-	if (error < 0) /* the header must not stay alone */
+	if (error < 0) {
+		conn->out.len = before; /* the header must not stay alone */
 		return -ENOMEM;
+	}
 	return 0;
 }
 

@@ -18,7 +18,11 @@ static int
 tls_fault(const struct conf *conf, struct net_fault *ret_fault, const char *key,
     const char *path)
 {
-	const char *reason = ERR_reason_error_string(ERR_peek_last_error());
+	/* What went wrong; then who failed by it, up to "PEM lib". */
+	const unsigned long first = ERR_peek_error();
+	const char *reason = ERR_SYSTEM_ERROR(first)
+				 ? strerrordesc_np(ERR_GET_REASON(first))
+				 : ERR_reason_error_string(first);
 	char where[256];
 
 	conf_where(conf, "tls", key, where, sizeof(where));

@@ -407,4 +407,27 @@ def scene_the_drain_does_not_wait_longer_than_it_may():
         client.close()
 
 
+
+def scene_a_process_hears_of_its_publish_before_its_stdin_ends():
+    asked = scene.TMP / "asked"
+    publisher = handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/told.py {asked}", "path = /app",
+        name="asker")
+    with scene.Daemon(plugin(more=publisher)) as daemon:
+        client = handled.app(daemon)
+        for number, text in enumerate(("sleep 2000", "bad", "good")):
+            client.send_text("do " + json.dumps({"id": number, "publish": {
+                "channel": "checked", "text": text}}))
+        handled.wait_metric(daemon, "events_total", 4, "asker")
+        scene.check("reply" not in asked.read_text(encoding="utf-8"),
+                    "they wait")
+        daemon.signal()
+        scene.equal(client.read_closed()[0], 1001, "the drain's close")
+        scene.equal(daemon.wait(), 0, "exit code")
+        events = [json.loads(line) for line in
+                  asked.read_text(encoding="utf-8").splitlines()]
+        scene.equal([(e["reply"], "ok" in e) for e in events if "reply" in e],
+                    [(0, True), (1, False), (2, True)], "its replies")
+
+
 scene.play(globals())

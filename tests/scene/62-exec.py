@@ -286,6 +286,7 @@ def scene_a_slow_process_delays_nobody_else():
         slow.send_text(f"wait {go}")
         for n in range(count):
             slow.send_text(f"n {n} {padding}")
+        handled.wait_metric(daemon, "events_total", 1)
         for _ in range(100):
             fast.send_text("hi")
             fast.read_text()
