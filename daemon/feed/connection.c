@@ -340,7 +340,8 @@ connection_open(void *arg, es_value *ret)
 	if (upstream->orphan)
 		return -ECANCELED;
 	es_loop_assert(upstream->feed.host->options.net);
-	assert(!upstream->client);
+	client_free(upstream->client); /* whose drop found no memory */
+	upstream->client = NULL;
 	for (n = 0; n < conf->headers.count; n++)
 		headers[n] = conf->headers.items[n];
 	if (conf->origin) {

@@ -49,15 +49,27 @@ kept_job_new(const struct kept *kept, struct kept_job **ret_job)
 	return 0;
 }
 
+/*
+ * What is written last is what stays: who has the same file, also before and
+ * after a reload, has the same key (FNV-1a).
+ */
+static uint64_t
+store_key(const char *store)
+{
+	uint64_t key = UINT64_C(0xcbf29ce484222325);
+
+	for (; *store != '\0'; store++)
+		key = (key ^ (uint8_t)*store) * UINT64_C(0x100000001b3);
+	return key;
+}
+
 static int
 kept_submit(struct kept *kept, const char *name, es_job_fn fn,
     struct kept_job *job, es_future **ret_future)
 {
 	const struct feeds_options *options = &kept->feed->host->options;
-	/* A key: what is written last is what stays. */
-	const int r =
-	    es_executor_submit(options->sys, (uint64_t)(uintptr_t)kept, name,
-		fn, job, memory_free, options->net, ret_future);
+	const int r = es_executor_submit(options->sys, store_key(kept->store),
+	    name, fn, job, memory_free, options->net, ret_future);
 
 	if (r < 0)
 		memory_free(job);
