@@ -31,6 +31,18 @@ put_gap(struct writer *writer, int64_t from, int64_t to)
 	writer_text(writer, "}");
 }
 
+static void
+put_lag(struct writer *writer, const struct history_head *head)
+{
+	writer_text(writer, ",\"lag\":{\"messages\":");
+	writer_integer(writer, head->lag_messages);
+	writer_text(writer, ",\"bytes\":");
+	writer_integer(writer, head->lag_bytes);
+	writer_text(writer, ",\"seconds\":");
+	writer_time(writer, head->lag_us);
+	writer_text(writer, "}");
+}
+
 int
 history_put_head(
     struct buffer *out, size_t max, const struct history_head *head)
@@ -54,6 +66,7 @@ history_put_head(
 	writer_bool(&writer, head->recovered);
 	if (head->gap_from > 0)
 		put_gap(&writer, head->gap_from, head->gap_to);
+	put_lag(&writer, head);
 	writer_text(&writer, ",\"messages\":[");
 	return writer_end(&writer);
 }

@@ -30,11 +30,14 @@ struct history_head {
 	struct position position; /* just before the first that follows */
 	bool recovered;
 	int64_t gap_from, gap_to; /* 0, 0: none, or it cannot be told */
+	/* Of the channel's consumer that is furthest behind: what it lacks. */
+	int64_t lag_messages, lag_bytes;
+	int64_t lag_us; /* how old the first of that is */
 };
 
 /*
  * {"channel","epoch","oldest","newest","position","recovered","gap"?,
- * "messages":[
+ * "lag":{"messages","bytes","seconds"},"messages":[
  */
 int history_put_head(
     struct buffer *out, size_t max, const struct history_head *head);

@@ -30,6 +30,7 @@ struct history {
 	struct slices slices;
 	char channel[CHANNEL_NAME_MAX + 1];
 	struct hub_history found;
+	struct hub_channel_stats stats;
 	int64_t next;
 	bool ndjson, begun;
 	struct buffer scratch;
@@ -113,6 +114,9 @@ put_head(const struct history *history, struct buffer *out)
 		.recovered = found->answer.recovered,
 		.gap_from = found->answer.gap_from,
 		.gap_to = found->answer.gap_to,
+		.lag_messages = history->stats.lag_messages_max,
+		.lag_bytes = (int64_t)history->stats.lag_bytes_max,
+		.lag_us = history->stats.lag_us_max,
 	};
 
 	return history->ndjson ? 0 : history_put_head(out, SIZE_MAX / 2, &head);
@@ -193,6 +197,9 @@ history_begin(struct conn *conn, const char *channel)
 	history->found = found;
 	history->next = found.first;
 	history->ndjson = wants_ndjson(conn);
+	if (!history->ndjson) /* it was found */
+		(void)hub_find(conn->net->hub, channel, strlen(channel),
+		    clock_wall_us(), &history->stats);
 	return begin(conn, history);
 }
 

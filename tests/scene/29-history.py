@@ -163,6 +163,10 @@ def scene_the_slowest_consumer_s_lag():
                     lag["messages"], "and in the metrics")
         scene.check(daemon.metric("channel_lag_seconds", channel="c") > 0,
                     "in seconds, too")
+        history = told(daemon, "?from=-1&limit=1", "c")["lag"]
+        scene.check(history["messages"] == lag["messages"] and
+                    history["bytes"] == lag["bytes"] and
+                    history["seconds"] >= lag["seconds"], "and in the history")
         stuck.reset()
 
 

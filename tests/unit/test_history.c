@@ -24,6 +24,9 @@ static const struct history_head head = {
 	.newest = 44,
 	.position = { .epoch = UINT64_C(0xff), .offset = 41 },
 	.recovered = true,
+	.lag_messages = 3,
+	.lag_bytes = 70,
+	.lag_us = 1500000,
 };
 
 static struct message
@@ -65,7 +68,9 @@ head_messages_and_tail_make_one_object(void **state)
 	assert_said(&out,
 	    "{\"channel\":\"ticks\",\"epoch\":\"00000000000000ff\","
 	    "\"oldest\":10,\"newest\":44,\"position\":"
-	    "\"00000000000000ff:41\",\"recovered\":true,\"messages\":[\n"
+	    "\"00000000000000ff:41\",\"recovered\":true,"
+	    "\"lag\":{\"messages\":3,\"bytes\":70,\"seconds\":1.500},"
+	    "\"messages\":[\n"
 	    "{\"offset\":42,\"time\":1790000000.123,\"data\":{\"a\":\n"
 	    "0.10}},\n"
 	    "{\"offset\":42,\"time\":1790000000.123,\"text\":\"a\\n\"},\n"
@@ -90,7 +95,9 @@ an_answer_without_messages_is_an_object(void **state)
 	assert_said(&out,
 	    "{\"channel\":\"ticks\",\"epoch\":\"00000000000000ff\","
 	    "\"oldest\":1,\"newest\":0,\"position\":\"00000000000000ff:0\","
-	    "\"recovered\":true,\"messages\":[]}\n");
+	    "\"recovered\":true,"
+	    "\"lag\":{\"messages\":3,\"bytes\":70,\"seconds\":1.500},"
+	    "\"messages\":[]}\n");
 	buffer_fini(&out);
 }
 
@@ -111,7 +118,9 @@ a_gap_is_told_in_the_head(void **state)
 	    "{\"channel\":\"ticks\",\"epoch\":\"00000000000000ff\","
 	    "\"oldest\":10,\"newest\":44,\"position\":"
 	    "\"00000000000000ff:41\",\"recovered\":false,"
-	    "\"gap\":{\"from\":5,\"to\":9},\"messages\":[]}\n");
+	    "\"gap\":{\"from\":5,\"to\":9},"
+	    "\"lag\":{\"messages\":3,\"bytes\":70,\"seconds\":1.500},"
+	    "\"messages\":[]}\n");
 	buffer_fini(&out);
 }
 
