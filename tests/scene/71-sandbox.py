@@ -155,7 +155,7 @@ def scene_a_key_of_roots():
     since = lab.cursor()
     lab.systemctl("start", "earshot.service", code=1)
     scene.equal(lab.show("ExecMainStatus"), "1", "no credentials: exit code 1")
-    told = f"certificate = {folder}/tls.crt: No such file or directory, "
+    told = f"certificate = {folder}/tls.crt: Permission denied, "
     scene.check(any(told in m for m in lab.messages(since)),
                 lab.show("StatusText"))
     lab.ready_made("tls-credentials.conf")

@@ -50,22 +50,32 @@ def scene_fields():
     scene.check("again in" in found, "journalctl EARSHOT_CHANNEL=d.1")
 
 
+def hear_an_entry(earshot):
+    def told():
+        lab.sh("logger", "-t", "scene", "heard by all")
+        answer = earshot.http(
+            "GET", "/channels/journal/messages?from=oldest&limit=1000")
+        said = scene.json_of(answer).get("messages", [])
+        entries = [json.loads(m["text"]) for m in said]
+        return next((e for e in entries
+                     if e.get("MESSAGE") == "heard by all"), None)
+    entry = scene.wait_until(told, "an entry of the journal")
+    scene.equal((entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"]),
+                ("scene", "5"), "an entry, as JSON")
+
+
 def scene_the_journal_as_a_channel():
-    """conf/journal.conf, all but where it listens, run by root."""
+    """conf/journal.conf, all but where it listens: by root, by the unit."""
     text = (scene.TOP / "conf/journal.conf").read_text(encoding="ascii")
     text = "[command journal]" + text.partition("[command journal]")[2]
     with scene.Daemon(text) as earshot:
-        def told():
-            lab.sh("logger", "-t", "scene", "heard by all")
-            answer = earshot.http(
-                "GET", "/channels/journal/messages?from=oldest&limit=1000")
-            said = scene.json_of(answer).get("messages", [])
-            entries = [json.loads(m["text"]) for m in said]
-            return next((e for e in entries
-                         if e.get("MESSAGE") == "heard by all"), None)
-        entry = scene.wait_until(told, "an entry of the journal")
-        scene.equal((entry["SYSLOG_IDENTIFIER"], entry["PRIORITY"]),
-                    ("scene", "5"), "an entry, as JSON")
+        hear_an_entry(earshot)
+    lab.configure(text)
+    lab.ready_made("journal.conf")
+    # The lab is a container, of which journal.conf speaks.
+    lab.dropin("[Service]\nProtectKernelTunables=no\n")
+    with lab.service() as earshot:
+        hear_an_entry(earshot)
 
 
 def scene_the_catalog_explains():
