@@ -23,9 +23,10 @@ SCRIPTS = int(os.environ.get("SCRIPTS", 100 if scene.MODE == "check"
                              else 500 // scene.SLOWNESS))
 SEED = int(os.environ.get("SEED", random.randrange(1 << 32)))
 POLICIES = ("skip", "latest", "close", "deep")
+# Each script has channels of its own; 10 000 scripts' would fill the memory.
 CONF = "".join(
     f"[channel {p}.*]\nhistory_messages = 5\nbuffer_bytes = 64K\n"
-    f"overrun = {p}\n" for p in POLICIES[:3])
+    f"idle_expiry = 20s\noverrun = {p}\n" for p in POLICIES[:3])
 GAPS = []  # what was told, for the record
 SIZES = (0, 1, 20, 125, 126, 3000, 16384, 16385, 40000)
 

@@ -52,9 +52,9 @@ def scene_stuck_consumers_and_a_stuck_command():
     for _ in range(STOPS):
         with lab.service() as earshot:
             consumers = stuck_consumers(earshot)
+            scene.wait_until(lambda: len(lab.group_pids()) >= 4,
+                             "earshotd, sh, 2 sleeps")
             sleepers = lab.group_pids()
-            if len(sleepers) < 4:
-                raise scene.Failure(f"{sleepers}: earshotd, sh, 2 sleeps")
             longest = max(longest, lab.timed(
                 lab.systemctl, "stop", "earshot.service", seconds=60))
             for consumer in consumers:
