@@ -57,6 +57,7 @@ struct feed_stats {
 	int64_t since_us; /* it has been in this state */
 	uint64_t messages, bytes; /* published, or given to a handler */
 	uint64_t restarts; /* starts after the first; reconnects */
+	uint64_t failures; /* to start, to connect; ends nobody asked for */
 	uint64_t lines_cut; /* too long: their beginning was published */
 	uint64_t bytes_cut; /* of those, what was dropped */
 	uint64_t lines_refused; /* the hub did not take them, or no memory */

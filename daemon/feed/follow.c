@@ -266,7 +266,8 @@ follow_take_moved(struct follow *follow)
 		else
 			follow_append(follow, fd, &st, 0);
 	}
-	changes->count = 0; /* half a move stays */
+	changes_drop(changes, i); /* the next look has room for the others */
+	follow->look.missed = changes->forgotten;
 }
 
 static void

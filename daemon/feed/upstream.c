@@ -30,6 +30,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #define UPSTREAM_SAY_AGAIN_US 10000000
@@ -262,9 +263,22 @@ upstream_resolve(struct upstream *upstream, struct resolved *ret_resolved)
 	if (r == 0 && ret_resolved->count == 0)
 		r = -ENOENT;
 	if (r < 0)
-		feed_set_error(&upstream->feed, "cannot look up %s: %s", host,
+		feed_set_error(&upstream->feed, "cannot look up %.*s: %s",
+		    UPSTREAM_SHOWN_BYTES, host,
 		    r == -ENOENT ? ret_resolved->error : strerrordesc_np(-r));
 	return r;
+}
+
+/* Tokens stand in a query, and a long url would leave no room for an error. */
+static void
+show_url(struct upstream *upstream)
+{
+	const size_t max = sizeof(upstream->shown) - 4;
+	size_t len = strcspn(upstream->url, "?");
+
+	(void)snprintf(upstream->shown, sizeof(upstream->shown), "%.*s%s",
+	    (int)(len < max ? len : max), upstream->url,
+	    len > max ? "..." : "");
 }
 
 /* In the task: one url.  As upstream_connect(). */
@@ -276,9 +290,11 @@ upstream_try(struct upstream *upstream, const char *url)
 	int r;
 
 	upstream->url = url;
+	show_url(upstream);
 	if (resolve_parse(url, &upstream->peer, upstream->path_room,
 		sizeof(upstream->path_room), &upstream->path) < 0) {
-		feed_set_error(&upstream->feed, "cannot use %s", url);
+		feed_set_error(
+		    &upstream->feed, "cannot use %s", upstream->shown);
 		return -EINVAL;
 	}
 	r = upstream_resolve(upstream, &resolved);
@@ -303,7 +319,11 @@ upstream_try_all(struct upstream *upstream)
 		r = upstream_try(upstream, urls->items[i]);
 		if (r == 0 || r == -ECANCELED)
 			break;
-		if (i + 1 < urls->count)
+		if (i + 1 == urls->count)
+			break; /* counted and told with the back-off */
+		upstream->feed.failures++;
+		es_loop_assert(upstream_net(upstream));
+		if (feed_may_say(&upstream->feed))
 			log_info("upstream %s; the next one feed=%s channel=%s",
 			    upstream->feed.error, upstream->feed.conf->name,
 			    upstream->feed.conf->channel);
@@ -315,16 +335,16 @@ upstream_try_all(struct upstream *upstream)
 static int64_t
 upstream_delay(struct upstream *upstream, bool was_open) LOOP_THREAD
 {
-	int64_t delay_us;
+	int64_t hint_us = upstream->retry_after_us;
 
 	if (was_open)
 		backoff_ran(&upstream->feed.backoff,
 		    clock_now_us() - upstream->opened_us);
-	delay_us = feed_back_off(&upstream->feed);
-	if (upstream->retry_after_us > 0) /* the peer knows when */
-		delay_us = upstream->retry_after_us;
+	/* Later, if the peer says so: one that lies makes nobody hurry. */
+	if (hint_us > upstream->conf->feed.backoff_max_us)
+		hint_us = upstream->conf->feed.backoff_max_us;
 	upstream->retry_after_us = 0;
-	return delay_us;
+	return feed_back_off(&upstream->feed, hint_us);
 }
 
 /* In the task: 0, or -ECANCELED. */

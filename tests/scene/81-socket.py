@@ -105,6 +105,29 @@ def scene_both_sockets_give_all_of_it():
                         f"8000 messages of {c} by {reader.kind}")
 
 
+def scene_many_who_shout():
+    """What one feed may read in an iteration is shared by its connections."""
+    path, conf = socket_feed("shout", "stream", "message_bytes_max = 100")
+    with scene.Daemon(conf + "[limits]\nfeed_read_bytes_max = 4K\n"
+                      ) as daemon:
+        is_open(daemon, "shout")
+        peers = [connect(path) for _ in range(8)]
+        for peer in peers:
+            peer.sendall(b"\n" * 20000)
+        daemon.wait_metric("feed_messages_total", 160000, feed="shout")
+        cut = daemon.metric("feed_reads_cut_total", feed="shout")
+        scene.check(cut >= 200, f"a share is 512 bytes: {cut:.0f} times")
+        scene.equal(daemon.log_count("cut off"), 0, "none is cut off")
+        for peer in peers:
+            peer.sendall(b"x" * 1000)
+        daemon.wait_log("socket's messages of more than 100 bytes are cut off,"
+                        " [1-8] so far")
+        scene.wait_until(lambda: daemon.metric(
+            "feed_lines_cut_total", feed="shout") == 8, "all are counted")
+        for peer in peers:
+            peer.close()
+
+
 def scene_paths_that_are_taken():
     path, conf = socket_feed("taken", "stream")
     path.write_text("a file")

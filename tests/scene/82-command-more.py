@@ -63,6 +63,38 @@ def scene_restart():
                         f"{name}: once")
 
 
+def scene_consumers_that_come_and_go():
+    """On demand: what they do is in the log a bounded number of times."""
+    script = scene.TMP / "stubborn.sh"
+    go = scene.TMP / "may-end"
+    script.write_text("trap '' TERM\necho up\n"
+                      f"until [ -e {go} ]; do sleep 0.01; done\n")
+    conf = command("stubborn", f"sh {script}",
+                   "start = demand\nstop_timeout = 1h\n") + \
+        command("quick", "sh -c 'echo up; exec sleep 1000'", "start = demand")
+    daemon = scene.Daemon(conf)
+    state_is(daemon, "stubborn", "waiting")
+    daemon.ws("stubborn", "?from=oldest").read_text()
+    for _ in range(30):
+        daemon.ws("stubborn").close()
+    daemon.wait_metric("channel_consumers", 0, channel="stubborn")
+    state_is(daemon, "stubborn", "stopping")
+    scene.equal(daemon.log_count("asked to stop feed=stubborn"), 1,
+                "asked once")
+    for _ in range(50):
+        state_is(daemon, "quick", "waiting")
+        consumer = daemon.ws("quick")
+        consumer.read_text()
+        consumer.close()
+    state_is(daemon, "quick", "waiting")
+    scene.equal(daemon.metric("feed_restarts_total", feed="quick"), 49,
+                "started by each")
+    lines = daemon.log_count("feed=quick")
+    scene.check(lines < 90, f"{lines} lines of 50 lives")
+    go.touch()
+    scene.equal(daemon.stop(), 0, "exit code")
+
+
 def scene_memory():
     program = 'python3 -c "print(len(bytearray(400000000)), flush=True)"'
     conf = command("much", program, ONCE + "memory_max = 256M") + \

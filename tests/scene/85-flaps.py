@@ -48,10 +48,10 @@ def hear(consumer, count=3):
 
 def flap(daemon, server, consumer, break_it, mend):
     hear(consumer)
-    opened = daemon.log_count("upstream is open")
+    opened = daemon.metric("feed_restarts_total", feed="u")
     break_it()
     mend()
-    daemon.wait_log("upstream is open", count=opened + 1)
+    daemon.wait_metric("feed_restarts_total", opened + 1, feed="u")
     while consumer.read_text() != "0":  # of the new connection
         pass
     hear(consumer)
