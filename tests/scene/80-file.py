@@ -3,9 +3,10 @@
 """[file NAME]: followed by its name, through rotation, truncation, restarts.
 """
 import os
+import pathlib
 import sys
 import tempfile
-import pathlib
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
@@ -225,6 +226,62 @@ def scene_it_dies():
             heard.append(int(consumer.read_text()))
     scene.equal(sorted(set(heard)), list(range(written)), "none is lost")
     scene.check(len(heard) > written, f"{len(heard) - written} came twice")
+
+
+def scene_lines_are_heard_when_they_are_written():
+    """Rotated while nobody followed, the next file is watched, too."""
+    home = folder()
+    path, state = home / "log", home / "state"
+    state.mkdir()
+    path.write_text("")
+    conf = file_feed(path, state=state)
+    with scene.Daemon(conf) as daemon:
+        state_is(daemon, "running")
+    append(path, b"old\n")
+    os.rename(path, f"{path}.1")
+    path.write_text("")
+    with scene.Daemon(conf) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(consumer.read_text(), "old", "what was rotated")
+        append(path, b"first\n")
+        scene.equal(consumer.read_text(), "first", "its successor")
+        started = time.monotonic()
+        for i in range(20):
+            append(path, b"%d\n" % i)
+            scene.equal(consumer.read_text(), f"{i}", f"{i}")
+        scene.in_time(time.monotonic() - started, 1, "not by looks alone")
+
+
+def scene_what_no_event_tells_is_found():
+    """The name is in another folder than the file: a look, each 5 s."""
+    path, other = folder() / "log", folder() / "target"
+    path.symlink_to(other)
+    other.write_text("")
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        other.unlink()
+        state_is(daemon, "waiting")
+        append(other, b"new\n")
+        scene.equal(consumer.read_text(), "new", "found all the same")
+
+
+def scene_what_is_there_at_the_stop_is_read():
+    path = folder() / "log"
+    path.write_text("")
+    conf = file_feed(path, "max_rate = 10\n") + \
+        "[channel **]\nhistory_messages = 100000\n"
+    lines = [f"{i} " + "x" * 100 for i in range(3000)]
+    daemon = scene.Daemon(conf)
+    state_is(daemon, "running")
+    consumer = daemon.ws("log")
+    append(path, "".join(line + "\n" for line in lines).encode())
+    consumer.read_text()
+    daemon.signal()
+    scene.equal(texts(consumer, len(lines) - 1), lines[1:],
+                "five reads' worth of lines")
+    scene.equal(consumer.read_closed()[0], 1001, "then the close")
+    scene.equal(daemon.wait(), 0, "exit code")
 
 
 def scene_a_folder_takes_the_name():
