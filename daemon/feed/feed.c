@@ -109,6 +109,15 @@ feed_may_say(struct feed *feed)
 	return true;
 }
 
+void
+feed_count_failure(struct feed *feed)
+{
+	feed->failures++;
+	if (feed_may_say(feed))
+		log_warn("%s %s feed=%s channel=%s", feed->type->kind,
+		    feed->error, feed->conf->name, feed->conf->channel);
+}
+
 int64_t
 feed_back_off(struct feed *feed, int64_t at_least_us)
 {

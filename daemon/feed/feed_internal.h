@@ -99,6 +99,9 @@ void feed_set_error(struct feed *feed, const char *fmt, ...)
  */
 bool feed_may_say(struct feed *feed) LOOP_THREAD;
 
+/* Error is one that is no end: counted, logged. */
+void feed_count_failure(struct feed *feed) LOOP_THREAD;
+
 /*
  * What was tried has failed, error says how: BACKOFF, counted, logged; how
  * long it is to last, no less than at_least_us.

@@ -63,7 +63,6 @@ struct peer {
 };
 
 static void socket_start(struct feed *feed);
-static void socket_on_readable(int fd, unsigned what, void *arg);
 static void socket_on_ready(void *arg);
 
 static es_loop *
@@ -247,8 +246,10 @@ socket_on_rested(void *arg)
 static void
 socket_rest(struct socket *socket, int error) LOOP_THREAD
 {
-	feed_set_error(
-	    &socket->feed, "cannot accept: %s", strerrordesc_np(-error));
+	struct feed *feed = &socket->feed;
+
+	feed_set_error(feed, "cannot accept: %s", strerrordesc_np(-error));
+	feed_count_failure(feed);
 	if (!socket->timer &&
 	    es_call_later(socket_net(socket), SOCKET_REST_US, "socket rest",
 		socket_on_rested, socket, NULL, &socket->timer) == 0 &&
@@ -421,9 +422,7 @@ socket_fail(struct socket *socket, int error) LOOP_THREAD
 		socket_set_ended(socket);
 		return;
 	}
-	feed_set_error(feed, "cannot be opened: %s",
-	    error == -EEXIST ? "something else has its path"
-			     : strerrordesc_np(-error));
+	feed_set_error(feed, "cannot be opened: %s", bind_words(error));
 	if (es_call_later(socket_net(socket), feed_back_off(feed, 0),
 		"socket timer", socket_on_timer, socket, NULL,
 		&socket->timer) < 0)

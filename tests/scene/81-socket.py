@@ -3,6 +3,7 @@
 """[socket NAME]: unix sockets, datagrams and lines.
 """
 import os
+import pwd
 import socket
 import stat
 import sys
@@ -73,6 +74,9 @@ def scene_lines():
         first.sendall(b" and half\n")
         scene.equal(consumer.read_text(), "half and half",
                     "each has lines of its own")
+        for i in range(10):
+            second.sendall(b"%d\n" % i)
+            scene.equal(consumer.read_text(), f"{i}", "the third waits")
         first.sendall(b"no end")
         first.close()
         scene.equal(sorted(texts(consumer, 2)), ["c", "no end"],
@@ -103,6 +107,54 @@ def scene_both_sockets_give_all_of_it():
         for c, reader in readers:
             scene.equal(reader.result(60)["sha256"], wanted,
                         f"8000 messages of {c} by {reader.kind}")
+
+
+def scene_whose_it_is():
+    path, conf = socket_feed("owned", "stream", "group = nobody-at-all")
+    with scene.Daemon(conf) as daemon:
+        daemon.wait_log("socket cannot be opened: no such user or group")
+        scene.check(not path.exists(), "nothing is left of it")
+    if os.geteuid() != 0:
+        raise scene.Skip("only root may give it away")
+    path, conf = socket_feed("given", "datagram",
+                             "owner = nobody\ngroup = 65533")
+    with scene.Daemon(conf) as daemon:
+        is_open(daemon, "given")
+        owner = path.stat()
+        scene.equal((owner.st_uid, owner.st_gid),
+                    (pwd.getpwnam("nobody").pw_uid, 65533), "by name, number")
+
+
+def scene_no_descriptors_left():
+    """accept() fails as long as there are none: told, and no busy loop."""
+    path, conf = socket_feed("full", "stream", "connections_max = 1000")
+    with scene.Daemon(conf, prefix=["prlimit", "--nofile=64"]) as daemon:
+        is_open(daemon, "full")
+        consumer = daemon.ws("full")
+        metrics = daemon.http_open()
+        scene.http_on(metrics, "GET", "/healthz")  # while there are some
+        first = connect(path)
+        peers = [connect(path) for _ in range(64)]
+
+        def numbers():
+            text = scene.http_on(metrics, "GET", "/metrics").body.decode()
+            turns = int(text.partition("\nearshot_loop_iterations_total ")
+                        [2].split()[0])
+            return "cannot accept: Too many open files" in text, turns
+        scene.wait_until(lambda: numbers()[0], "told")
+        daemon.wait_log("socket cannot accept: Too many open files feed=full")
+        turns = numbers()[1]
+        for i in range(20):
+            first.sendall(b"%d\n" % i)
+            scene.equal(consumer.read_text(), f"{i}", "who is in is heard")
+        turns = numbers()[1] - turns
+        scene.check(turns < 1000, f"{turns} iterations meanwhile")
+        for peer in peers[:-1]:
+            peer.close()
+        peers[-1].sendall(b"me\n")
+        scene.equal(consumer.read_text(), "me", "who waited comes in")
+        peers[-1].close()
+        first.close()
 
 
 def scene_many_who_shout():

@@ -355,12 +355,15 @@ def scene_silence():
                         "ping_interval = 100ms\npong_timeout = 100ms\n") + \
             upstream("stale", two.url(), more=QUICK +
                      "ping_interval = 50ms\nstale_after = 300ms\n") + \
-            upstream("quiet", two.url(), more=QUICK +
-                     "ping_interval = 20ms\npong_timeout = 2s\n")
+            upstream("quiet", two.url(), more=QUICK + "ping_interval = 20ms\n"
+                     f"pong_timeout = {scene.SLOWNESS}s\n")
         with scene.Daemon(conf) as daemon:
             error_is(daemon, "deaf", "has not answered a ping within 100 ms")
             error_is(daemon, "stale", "has said nothing for 300 ms")
             daemon.wait_log("said nothing.*feed=stale", count=3)
+            # Twice as long as it would take without pongs.
+            daemon.wait_metric("feed_state_seconds", 2 * scene.SLOWNESS + 1,
+                               feed="quiet")
             scene.equal(daemon.metric("feed_restarts_total", feed="quiet"), 0,
                         "who answers pings stays")
 

@@ -183,6 +183,18 @@ def scene_a_mirror_that_lies():
                         f"{events[-1]}")
 
 
+def scene_a_mirrored_message_that_is_too_long():
+    text = '{"channel":"u","offset":%d,"time":1,"text":"%s"}'
+    with earshot(SUBSCRIBED % (1, 0), text % (1, "x" * 1000),
+                 text % (2, "x" * 1001)) as server:
+        more = f"message_bytes_max = 1000\n{ONCE}"
+        with scene.Daemon(mirror(server, more)) as daemon:
+            scene.check("a mirrored message is too long" in told(daemon),
+                        "an error, and no more")
+            scene.equal(daemon.metric("feed_messages_total", feed="u"), 1,
+                        "the one that is not is published")
+
+
 def scene_a_storm_is_counted_and_not_logged():
     def close(sock):
         upstreams.upgrade(sock)
