@@ -5,6 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import control
 import scene
 
 ONCE = "backoff_min = 1h\nbackoff_max = 1h\n"
@@ -93,6 +94,35 @@ def scene_consumers_that_come_and_go():
     scene.check(lines < 90, f"{lines} lines of 50 lives")
     go.touch()
     scene.equal(daemon.stop(), 0, "exit code")
+
+
+def scene_a_reload_waits_for_what_it_replaces():
+    """Two with one channel never run at once; who listens is known."""
+    notes, go = scene.TMP / "notes", scene.TMP / "may-go"
+    script = scene.TMP / "noting.sh"
+    script.write_text(
+        f"trap 'until [ -e {go} ]; do sleep 0.01; done;"
+        f" echo end >>{notes}; exit' TERM\n"
+        f"echo begin >>{notes}\necho $N\nwhile :; do sleep 0.01; done\n")
+
+    def conf(name, number, more=""):
+        return (f"[command {name}]\nexec = sh {script}\nchannel = c\n"
+                f"environment = N={number}\n{more}\n"
+                "[command other]\nexec = sleep 1000\nchannel = other\n")
+    with control.Daemon(conf("a", 1)) as daemon:
+        consumer = daemon.ws("c", "?from=oldest")
+        scene.equal(consumer.read_text(), "1", "the first")
+        daemon.reload(conf("a", 2))  # changed
+        daemon.reload(conf("b", 3, "start = demand\n"))  # another, on demand
+        daemon.wait_log("asked to stop feed=a")
+        scene.equal(notes.read_text(), "begin\n", "the first is still there")
+        go.touch()
+        scene.equal(consumer.read_text(), "3", "the last, somebody listens")
+        scene.equal(notes.read_text(), "begin\nend\nbegin\n", "one by one")
+        scene.equal(daemon.log_count("command runs.*feed=other"), 1,
+                    "another is not touched")
+        consumer.close()
+        state_is(daemon, "b", "waiting")
 
 
 def scene_memory():

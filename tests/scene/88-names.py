@@ -75,6 +75,7 @@ def scene_a_resolver_that_says_nothing():
         "[command c]\nexec = sh -c 'echo up; exec sleep 1000'\nchannel = c\n"
     resolver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     resolver.bind(("127.0.0.1", 53))
+    resolver.settimeout(5 * scene.SLOWNESS)  # one lookup takes ten
     daemon = scene.Daemon(conf)
     with resolver:
         names = set()
