@@ -27,8 +27,9 @@ NODE_SERVER = pathlib.Path(__file__).parent / "server_ws.js"
 class Server:
     """One port, kept over stop() and start(); connections counts them all."""
 
-    def __init__(self, serve, tls=None, port=0, **options):
+    def __init__(self, serve, tls=None, port=0, host="127.0.0.1", **options):
         self.serve = serve
+        self.host = host
         self.tls = tls
         self.port = port or scene.free_port()  # it comes back there
         self.options = {"max_size": None, **options}
@@ -59,7 +60,7 @@ class Server:
 
     async def _start(self):
         self.server = await websockets.serve(
-            self._handle, "127.0.0.1", self.port, ssl=self.tls,
+            self._handle, self.host, self.port, ssl=self.tls,
             **self.options)
 
     def start(self):

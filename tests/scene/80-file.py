@@ -301,6 +301,12 @@ def scene_a_folder_takes_the_name():
         os.rmdir(path)
         path.write_text("new\n")
         scene.equal(consumer.read_text(), "new", "and so is the new one")
+        state_is(daemon, "running")
+        since = len(daemon.lines)
+        path.unlink()
+        os.mkdir(path)
+        again = daemon.wait_log(r"; again in (\d+) ms", since=since)
+        scene.check(int(again[1]) <= 10, "its back-off has begun anew")
         scene.check(daemon.metric("feed_failures_total", feed="log") >= 1,
                     "counted")
 

@@ -229,4 +229,30 @@ def scene_what_was_taken_is_published_at_the_end():
         scene.equal(daemon.wait(), 0, "exit code")
 
 
+def scene_what_the_kernel_holds_at_the_end():
+    """Whoever could write was told that it was taken."""
+    stream, conf = socket_feed("s", "stream", "max_rate = 10")
+    gram, more = socket_feed("g", "datagram", "max_rate = 1")
+    lines = [f"{i} " + "y" * 10 for i in range(5000)]  # some reads' worth
+    with scene.Daemon(conf + more + "[channel **]\n"
+                      "history_messages = 10000\n") as daemon:
+        is_open(daemon, "s")
+        is_open(daemon, "g")
+        consumer, other = daemon.ws("s"), daemon.ws("g")
+        with connect(stream) as sock, \
+                connect(gram, socket.SOCK_DGRAM) as datagrams:
+            sock.sendall("".join(line + "\n" for line in lines).encode())
+            for i in range(6):
+                datagrams.send(b"%d" % i)
+            consumer.read_text()
+            other.read_text()
+            daemon.signal()
+            scene.equal(texts(consumer, len(lines) - 1), lines[1:], "lines")
+            scene.equal(texts(other, 5), ["1", "2", "3", "4", "5"],
+                        "datagrams")
+            for client in consumer, other:
+                scene.equal(client.read_closed()[0], 1001, "then the close")
+        scene.equal(daemon.wait(), 0, "exit code")
+
+
 scene.play(globals())

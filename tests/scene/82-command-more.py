@@ -160,6 +160,10 @@ def scene_rate_holds_the_program_back():
         scene.check(now < 5000, f"{now} messages, not millions")
         scene.check(first['feed_over_rate_total{feed="yes",kind="command"}']
                     == 0, "none dropped")
+        with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+            peak = next(int(line.split()[1]) for line in file
+                        if line.startswith("VmHWM"))
+        scene.check(peak < 40000 * scene.SLOWNESS, f"{peak} KiB: it waits")
 
 
 def scene_three_consumers_get_all_of_find():

@@ -419,6 +419,36 @@ def scene_close_storm():
                                     "the back-off grows")
 
 
+def scene_backoff_is_over_when_it_was_open():
+    lives = [0]
+
+    async def serve(sock, _path):
+        lives[0] += 1
+        if lives[0] == 5:
+            await sock.send("a while")
+            await stop.wait()
+        await sock.close(1011)
+    with upstreams.Server(serve) as server:
+        stop = server.call(make_event())
+        with scene.Daemon(upstream(
+                "late", server.url(),
+                more="backoff_min = 50ms\nbackoff_max = 400ms\n")) as daemon:
+            pattern = r"again in (\d+) ms feed=late"
+            scene.check(int(daemon.wait_log(pattern, count=4)[1]) >= 200,
+                        "longer and longer")
+            daemon.wait_metric("feed_messages_total", 1, feed="late")
+            daemon.wait_metric("feed_state_seconds", 1, feed="late",
+                               state="running")
+            since = len(daemon.lines)
+            server.loop.call_soon_threadsafe(stop.set)
+            after = int(daemon.wait_log(pattern, since=since)[1])
+            scene.check(after <= 50, f"after a second {after} ms again")
+
+
+async def make_event():
+    return asyncio.Event()
+
+
 def scene_urls_that_are_none():
     for url in ("example.org", "http://example.org/", "ws://", "ws://a b/",
                 "wss://host:99999/", "ws://host#x"):
