@@ -12,7 +12,6 @@
  *   follows begins a new one.
  * - A peer may send nothing at all for an empty message; some do, though
  *   section 7.2.3.6 has a byte for it.
- * - A window of 8 bits is taken for 9: zlib has no deflate with 8 and uses 9.
  */
 
 #include "proto/deflate.h"
@@ -148,7 +147,7 @@ inflate_new_window(int bits, struct inflate **ret_inflater)
 		return -ENOMEM;
 	inflater->stream.zalloc = allocate;
 	inflater->stream.zfree = give_back;
-	result = inflateInit2(&inflater->stream, -(bits == 8 ? 9 : bits));
+	result = inflateInit2(&inflater->stream, -bits);
 	if (result != Z_OK) {
 		assert(result == Z_MEM_ERROR);
 		memory_free(inflater);
@@ -245,8 +244,6 @@ inflate_feed(struct inflate *inflater, struct buffer *out, size_t max,
 		return 0;
 	if (len > UINT_MAX)
 		return -EMSGSIZE;
-	if (inflater->ended)
-		forget(inflater);
 	inflater->begun = true;
 	return feed(inflater, out, max, payload, len);
 }

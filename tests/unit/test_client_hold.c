@@ -3,6 +3,7 @@
  * as many, so they wait as they came.
  */
 
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
 #include "tests/lib/packed.h"
 
@@ -168,11 +169,21 @@ pause_once(struct client_test *opened)
 }
 
 static void
+close_now(void *arg)
+{
+	(void)arg;
+	es_loop_assert(test.rig.loop);
+	client_close(test.client, 4001, "");
+}
+
+static void
 close_paused(struct client_test *opened)
 {
 	pause_once(opened);
 	es_loop_assert(opened->rig.loop);
-	client_close(opened->client, 4001, "");
+	assert_int_equal(es_call_later(opened->rig.loop, ES_MS(5), "test",
+			     close_now, NULL, NULL, NULL),
+	    0);
 }
 
 /* With messages in hand: closed, and they are dropped; freed, likewise. */
@@ -181,13 +192,17 @@ what_waits_goes_with_its_connection(void **state)
 {
 	struct buffer expected = { 0 };
 	struct wire wire;
+	int64_t since;
 
 	(void)state;
 	begin(&wire, false);
 	put_many(&wire, &expected);
 	wire_begin(&test, &wire);
 	test.at_message = close_paused;
+	since = clock_now_us();
 	assert_int_equal(client_test_once(&test), 1);
+	/* The answer is read: the library gives it five seconds. */
+	assert_true(clock_now_us() - since < ES_S(4));
 	client_test_heard(&test, "bmessage 0|");
 	assert_int_equal(test.code, 4001);
 	owner.ends = true;
