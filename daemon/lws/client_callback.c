@@ -173,8 +173,8 @@ on_established(struct client *client, struct lws *wsi)
 }
 
 static int
-on_peer_close(struct client *client, struct lws *wsi, const uint8_t *data,
-    size_t len)
+on_peer_close(
+    struct client *client, struct lws *wsi, const uint8_t *data, size_t len)
 {
 	es_loop_assert(client->outbound->loop);
 	if (client_take_held(client, wsi) < 0) /* it came before */
@@ -194,17 +194,17 @@ static bool
 peer_is_there(struct lws *wsi)
 {
 	SSL *tls = lws_get_ssl(wsi);
+	ssize_t n;
 	char byte;
 
 	if (tls != NULL && (SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN))
 		return false;
-	return recv(lws_get_socket_fd(wsi), &byte, 1,
-		   MSG_PEEK | MSG_DONTWAIT) > 0 ||
-	       errno == EAGAIN;
+	n = recv(lws_get_socket_fd(wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n > 0 || (n < 0 && errno == EAGAIN);
 }
 
 static bool
-write_close(struct lws *wsi, uint16_t code, const char *reason)
+write_close(struct lws *wsi, uint16_t code, const char *reason) LOOP_THREAD
 {
 	const size_t len = strlen(reason);
 	uint8_t frame[2 + 4 + 2 + CLIENT_REASON_MAX], *mask = frame + 2;

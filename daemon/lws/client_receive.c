@@ -187,8 +187,8 @@ copy_piece(struct client *client, const struct piece *piece, bool *ret_whole,
 }
 
 static int
-take_piece(struct client *client, struct lws *wsi, const struct piece *piece)
-    LOOP_THREAD
+take_piece(struct client *client, struct lws *wsi,
+    const struct piece *piece) LOOP_THREAD
 {
 	const char *why = "reserved bits without a meaning";
 	uint16_t code = 1002;
@@ -315,12 +315,12 @@ client_receive(
 	if (client->state != OPEN)
 		return 0;
 	piece.illegal =
-	    begins && bits != 0 && (bits != RSV1 || !piece.first ||
-				       client->inflate == NULL);
+	    begins && bits != 0 &&
+	    (bits != RSV1 || !piece.first || client->inflate == NULL);
 	client->frame_open = lws_remaining_packet_payload(wsi) > 0;
 	client->arriving = !piece.last;
-	if (client->inflate != NULL && (client->paused || client->resting ||
-					   !list_empty(&client->held)))
+	if (client->inflate != NULL &&
+	    (client->paused || client->resting || !list_empty(&client->held)))
 		return hold_piece(client, &piece);
 	if (take_piece(client, wsi, &piece) < 0)
 		return -1;

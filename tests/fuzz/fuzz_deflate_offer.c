@@ -39,8 +39,8 @@ read_answer(const char *text, size_t len)
 
 	assert((result < 0) == (why != NULL));
 	if (result == 1)
-		assert(agreement.window_bits >= 8 &&
-		       agreement.window_bits <= 15);
+		assert(
+		    agreement.window_bits >= 8 && agreement.window_bits <= 15);
 	else
 		assert(agreement.window_bits == 0);
 	return result;

@@ -44,8 +44,8 @@ wire_fini(struct wire *wire)
 }
 
 size_t
-wire_pack(struct wire *wire, const void *data, size_t len, uint8_t *out,
-    size_t size)
+wire_pack(
+    struct wire *wire, const void *data, size_t len, uint8_t *out, size_t size)
 {
 	z_stream *stream = &wire->stream;
 	uint8_t *copy = malloc(len + 1);

@@ -35,8 +35,8 @@ void wire_fini(struct wire *wire);
 void wire_window(struct wire *wire, int bits, bool keep);
 
 /* The payload of a compressed message; its length. */
-size_t wire_pack(struct wire *wire, const void *data, size_t len, uint8_t *out,
-    size_t size);
+size_t wire_pack(
+    struct wire *wire, const void *data, size_t len, uint8_t *out, size_t size);
 void wire_frame(struct wire *wire, bool fin, unsigned rsv, unsigned opcode,
     const void *data, size_t len);
 /* A whole message, compressed. */
@@ -44,8 +44,8 @@ void wire_packed(
     struct wire *wire, unsigned opcode, const void *data, size_t len);
 void wire_close(struct wire *wire); /* 1000 */
 /* A binary one, and what client_rig notes when it is heard. */
-void wire_expect(struct wire *wire, struct buffer *expected, const void *data,
-    size_t len);
+void wire_expect(
+    struct wire *wire, struct buffer *expected, const void *data, size_t len);
 
 /* The next connection's peer plays it; compression is offered. */
 void wire_begin(struct client_test *test, struct wire *wire);

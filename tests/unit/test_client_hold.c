@@ -162,9 +162,9 @@ pause_once(struct client_test *opened)
 	assert_int_equal(opened->messages, 1);
 	client_pause(opened->client);
 	if (owner.ends)
-		assert_int_equal(es_call_later(opened->rig.loop, ES_MS(5),
-				     "test", client_test_free, opened, NULL,
-				     NULL),
+		assert_int_equal(
+		    es_call_later(opened->rig.loop, ES_MS(5), "test",
+			client_test_free, opened, NULL, NULL),
 		    0);
 }
 

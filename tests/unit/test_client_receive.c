@@ -114,8 +114,8 @@ answers_that_are_allowed_are_kept_to(void **state)
 		char header[256];
 		struct wire wire;
 
-		(void)snprintf(header, sizeof(header), HEADER "%s\r\n",
-		    cases[i].answer);
+		(void)snprintf(
+		    header, sizeof(header), HEADER "%s\r\n", cases[i].answer);
 		wire_init(&wire, header);
 		wire_window(&wire, cases[i].bits, cases[i].keep);
 		wire_packed(&wire, FRAME_TEXT, text, strlen(text));
@@ -206,8 +206,9 @@ put_exchange(struct wire *wire, char *expected)
 	wire_packed(wire, FRAME_TEXT, text, strlen(text));
 	wire_packed(wire, FRAME_TEXT, text, strlen(text));
 	wire_close(wire);
-	(void)sprintf(expected, "t%s|t%s|tplain|tin two|b%.64s|t|b|t|t%s|"
-				"tHello|t%s|t%s|",
+	(void)sprintf(expected,
+	    "t%s|t%s|tplain|tin two|b%.64s|t|b|t|t%s|"
+	    "tHello|t%s|t%s|",
 	    text, text, (const char *)noise, text, text, text);
 }
 

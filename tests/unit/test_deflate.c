@@ -372,14 +372,14 @@ no_room_and_no_memory_leave_all_as_it_was(void **state)
  * cut off.  *ret_ends are the messages' in out.
  */
 static void
-put_stream(struct buffer *packed, int bits, bool keep,
-    const uint8_t *plain, const size_t *lens, size_t *ret_ends)
+put_stream(struct buffer *packed, int bits, bool keep, const uint8_t *plain,
+    const size_t *lens, size_t *ret_ends)
 {
 	static uint8_t piece[200000];
 	z_stream stream = { 0 };
 
-	assert_int_equal(deflateInit2(&stream, 6, Z_DEFLATED, -bits, 8,
-			     Z_DEFAULT_STRATEGY),
+	assert_int_equal(
+	    deflateInit2(&stream, 6, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY),
 	    Z_OK);
 	for (size_t i = 0; i < STREAM_MESSAGES; i++) {
 		size_t len;
@@ -428,8 +428,8 @@ stream_comes_back(int bits, bool keep, size_t piece_bytes)
 
 			if (len > piece_bytes)
 				len = piece_bytes;
-			assert_int_equal(inflate_feed(f, &back, MAX,
-					     packed.data + at, len),
+			assert_int_equal(
+			    inflate_feed(f, &back, MAX, packed.data + at, len),
 			    0);
 			at += len;
 		}
@@ -472,8 +472,7 @@ what_builds_on_a_forgotten_message_is_refused(void **state)
 		/* An empty message between them takes nothing away. */
 		assert_int_equal(inflate_feed(f, &back, MAX, NULL, 0), 0);
 		assert_int_equal(inflate_end(f, &back, MAX, keep), 0);
-		assert_int_equal(
-		    inflate_feed(f, &back, MAX, two, sizeof(two)),
+		assert_int_equal(inflate_feed(f, &back, MAX, two, sizeof(two)),
 		    keep ? 0 : -EBADMSG);
 		if (keep) {
 			assert_int_equal(inflate_end(f, &back, MAX, true), 0);

@@ -195,7 +195,7 @@ static const struct {
 	{ P "; server_max_window_bits=9; server_max_window_bits=9",
 	    "a parameter twice", false, 0 },
 	{ P "; mode=fast", "an unknown parameter", false, 0 },
-	{ P S "; Server_no_context_takeover", "an unknown parameter", false, 0 },
+	{ P "; Server_no_context_takeover", "an unknown parameter", false, 0 },
 	{ P ", " P, "permessage-deflate twice", false, 0 },
 	{ "x-webkit-deflate-frame", OTHER, false, 0 },
 	{ "permessage-bzip2, " P, OTHER, false, 0 },
@@ -265,8 +265,8 @@ our_two_ends_agree(void **state)
 	const char *why = NULL;
 
 	(void)state;
-	assert_int_equal(deflate_offer_accept(DEFLATE_OFFER,
-			     strlen(DEFLATE_OFFER), &answer),
+	assert_int_equal(
+	    deflate_offer_accept(DEFLATE_OFFER, strlen(DEFLATE_OFFER), &answer),
 	    1);
 	assert_int_equal(deflate_answer_read(answer.text, strlen(answer.text),
 			     true, &agreement, &why),
