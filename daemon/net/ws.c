@@ -288,15 +288,6 @@ check_bits(struct conn *conn) LOOP_THREAD
 	return false;
 }
 
-static bool
-inflate_ready(struct conn *conn)
-{
-	if (conn->net->inflated.size > INFLATED_KEPT_BYTES)
-		buffer_fini(&conn->net->inflated);
-	buffer_clear(&conn->net->inflated);
-	return conn->inflate != NULL || inflate_new(&conn->inflate) == 0;
-}
-
 /*
  * What a piece of a compressed message says, in net->inflated.  A client may
  * build on the messages before, so each connection has a context of its own.
@@ -311,7 +302,8 @@ message_inflate(
 	    most > conn->message.len ? most - conn->message.len : 0;
 	int error = -ENOMEM;
 
-	if (inflate_ready(conn))
+	buffer_clear(out);
+	if (conn->inflate != NULL || inflate_new(&conn->inflate) == 0)
 		error = inflate_feed(conn->inflate, out, max, data, len);
 	if (error == 0 && final)
 		error = inflate_end(conn->inflate, out, max, true);
@@ -372,6 +364,8 @@ ws_on_receive(struct conn *conn, void *data, size_t len)
 		message_take(conn,
 		    inflated->len > 0 ? (void *)inflated->data : nothing,
 		    inflated->len, final);
+	if (inflated->size > INFLATED_KEPT_BYTES)
+		buffer_fini(inflated);
 	return 0;
 }
 
