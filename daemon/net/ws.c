@@ -9,8 +9,8 @@
  *
  * What a peer can do wrong: an answer with a status before the upgrade; after
  * it a close code: 1002 reserved bits, 1003 binary where there is none, 1007
- * text that is not UTF-8 or deflate that is none, 1009 a message over the limit,
- * inflated or not, 1013 no room for it now.
+ * text that is not UTF-8 or deflate that is none, 1009 a message over the
+ * limit, inflated or not, 1013 no room for it now.
  */
 
 #include "daemon/base/clock.h"
