@@ -69,6 +69,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	list_init(&handlers->fresh);
 	list_init(&handlers->ready);
 	list_init(&handlers->spare);
+	list_init(&handlers->through);
 	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
 	    memory_zalloc(handlers_slots(handlers) * sizeof(*handlers->lines));

@@ -113,6 +113,7 @@ struct handlers {
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
 	bool gated, closing, hurried; /* gated: filter.c */
+	struct list through; /* former.c */
 	bool ended; /* no callback is begun any more */
 	_Atomic unsigned refs; /* the owner's, and of later.c */
 	_Atomic uint32_t laters; /* functions that wait for their time */

@@ -18,6 +18,7 @@
 #include "daemon/handler/change.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/filter.h"
+#include "daemon/handler/former.h"
 #include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
 #include "daemon/handler/upstream_internal.h"
@@ -217,6 +218,7 @@ handlers_sweep(struct handlers *handlers)
 	if (handlers->frozen)
 		return;
 	changes_sweep(handlers);
+	former_release(handlers);
 	LIST_EACH_SAFE(node, next, &handlers->all)
 	sweep_one(LIST_ENTRY(node, struct handler, node));
 }

@@ -115,6 +115,9 @@ void session_push_front(struct session *session, struct event *event);
 void session_update(struct session *session) LOOP_THREAD;
 /* Events that were handled, with so many bytes. */
 void session_handled(struct session *session, int64_t events, int64_t bytes);
+/* What waits elsewhere and counts as its queue does; then session_update(). */
+void session_more(struct session *session, int64_t events, int64_t bytes);
+void session_less(struct session *session, int64_t events, int64_t bytes);
 /* The handler does not want the connection. */
 void session_refuse(
     struct session *session, uint16_t code, const char *reason) LOOP_THREAD;

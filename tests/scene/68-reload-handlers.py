@@ -485,6 +485,112 @@ def scene_filters():
         scene.equal(post("bad").status, 201, "and no filter again")
 
 
+FLOOD = """
+import json, os, sys, time
+n = 0
+while not os.path.exists(sys.argv[1]):
+    print(json.dumps({"publish": {"channel": "checked",
+                                  "text": f"sleep 3 {n}"}}), flush=True)
+    n += 1
+    time.sleep(0.002)
+for line in sys.stdin:
+    print(json.dumps({"done": json.loads(line)["seq"]}), flush=True)
+"""
+
+
+KEEP = "[channel **]\nhistory_messages = 100000\n"
+
+
+def texts(daemon, channel="checked"):
+    got = daemon.http(
+        "GET", f"/channels/{channel}/messages?from=oldest&limit=9999")
+    return [m["text"] for m in scene.json_of(got)["messages"]]
+
+
+def scene_filters_and_who_never_rests():
+    """A process that publishes faster than it is judged goes over, too."""
+    flood, stop = scene.TMP / "flood.py", scene.TMP / "stop"
+    flood.write_text(FLOOD)
+
+    def conf(word):
+        return (KEEP + handled.conf(
+            f"plugin = {handled.PLUGINS}/filter.so", "filter = checked",
+            f"option.word = {word}") + handled.conf(
+                f"exec = {scene.PY} {flood} {stop}", "path = /flood",
+                name="flood"))
+    with control.Daemon(conf("one")) as daemon:
+        for n, word in enumerate(("two", "three")):
+            scene.wait_until(lambda: handled.handler_metric(
+                daemon, "queued") > 9, "it is behind")
+            daemon.reload(conf(word))
+            ended(daemon, n + 1)
+        scene.check(handled.handler_metric(daemon, "queued") > 9,
+                    "and it is behind still")
+        stop.touch()
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "queued") == 0, "all is judged", seconds=60)
+        got = [int(text.split()[2]) for text in texts(daemon)]
+        scene.equal(got, list(range(len(got))), "each once, in order")
+        scene.equal(daemon.log_count("in_flight_bytes_max"), 0, "none refused")
+
+
+def other_filters():
+    def conf(channel, name):
+        return handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                            f"filter = {channel}", "option.word = bad",
+                            name=name)
+    yield "removed", "", 0
+    yield "renamed", conf("checked", "its"), 1
+    yield "for other channels", conf("others", "it"), 0
+    yield "behind another one", conf("checked", "its") + \
+        conf("checked", "it"), 1
+
+
+def scene_filters_and_who_does_not_wait():
+    """What a process publishes next waits for what the former one has."""
+    program = KEEP + handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/told.py /dev/null",
+        "path = /other", "backoff_min = 1ms", name="other")
+    first = handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                         "filter = checked", "option.word = bad")
+    for what, second, asked in other_filters():
+        with control.Daemon(program + first) as daemon:
+            app = handled.app(daemon, "/other")
+
+            def publish(text, channel="checked"):
+                app.send_text("do " + json.dumps({"publish": {
+                    "channel": channel, "text": text}}))
+            publish("sleep 700")
+            handled.wait_metric(daemon, "busy", 1)
+            daemon.reload(program + second)
+            for n in range(3):
+                publish(f"after {n}")
+            publish("at once", "unfiltered")
+            if asked == 0:
+                scene.wait_until(lambda: daemon.http(
+                    "GET", "/channels/unfiltered/messages").status == 200,
+                    "what nobody filters")
+                scene.equal(daemon.http(
+                    "GET", "/channels/checked/messages").status, 200,
+                    "does not wait")
+                scene.equal(texts(daemon), [], "the others do")
+            app.send_text("die")
+            scene.wait_until(lambda: len(texts(daemon)) == 4,
+                             f"{what}: all, though it has died")
+            scene.equal(texts(daemon), ["sleep 700"] + [
+                f"after {n}" for n in range(3)], "in order")
+            if asked:
+                scene.equal(handled.handler_metric(
+                    daemon, "publishes_total", "its"), 3, "by the new one")
+            publish("bad")
+            publish("end")
+            scene.wait_until(lambda: len(texts(daemon)) >= 5, "goes on")
+            scene.wait_until(lambda: texts(daemon)[-1] == "end",
+                             "with who is asked now")
+            scene.equal("bad" in texts(daemon), not asked, "bad")
+            app.close()
+
+
 def scene_limits_of_plugins():
     """What it may publish and ask for changes, though it is the same."""
     conf = answer("one") + "[channel **]\nhistory_messages = 100\n"
