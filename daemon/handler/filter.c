@@ -26,7 +26,6 @@
 #include <assert.h>
 #include <errno.h>
 
-#define FILTER_JOBS_MAX 1024 /* of feeds and handlers, beside connections */
 #include <string.h>
 
 /* Answers, on the loop */
@@ -461,34 +460,6 @@ on_leave(struct hub_publisher *publisher, void *arg)
 
 	es_loop_assert(handlers->rooms.loop);
 	filter_leave(publisher);
-}
-
-int
-filters_threads(struct handlers *handlers, const struct handler *handler)
-{
-	const struct handlers_rooms *rooms = &handlers->rooms;
-
-	if (handler->conf->filters.count == 0 || handlers->filter != NULL)
-		return 0;
-	return es_executor_new(&handlers->filter,
-	    &(es_executor_opts){
-		.name = "filter",
-		.background = true, /* the loops go first */
-		.threads = (unsigned)handler->whole->limits.work_threads,
-		.queue_max = rooms->slots + FILTER_JOBS_MAX,
-	    });
-}
-
-int
-handlers_stop_filters(struct handlers *handlers, es_usec timeout)
-{
-	es_executor *executor;
-
-	if (handlers == NULL)
-		return 0;
-	executor = handlers->filter;
-	handlers->filter = NULL;
-	return es_executor_shutdown(executor, ES_EXEC_CANCEL, timeout);
 }
 
 void

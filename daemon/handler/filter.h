@@ -73,9 +73,6 @@ ask_of_const(const struct event *event)
 	    const void *)((const char *)event - offsetof(struct ask, event));
 }
 
-/* The threads that a plugin filters on, if it does and there are none yet. */
-int filters_threads(
-    struct handlers *handlers, const struct handler *handler) MAY_BLOCK;
 /* Where handlers have patterns of channels to filter, they are asked. */
 void filters_start(struct handlers *handlers) LOOP_THREAD; /* also again */
 /* It is not among them any more: its sessions end with what they have. */

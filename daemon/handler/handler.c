@@ -248,7 +248,8 @@ finish_waiting(struct handlers *handlers)
 static bool
 is_idle(struct handlers *handlers)
 {
-	return handlers->active == 0 && list_empty(&handlers->fresh) &&
+	return handlers->active == 0 && handlers->loading == 0 &&
+	       list_empty(&handlers->fresh) &&
 	       outbox_is_empty(handlers->outbox) &&
 	       (!handlers->waiting.end || handlers->sessions == 0);
 }
@@ -472,6 +473,8 @@ freeze(struct handlers *handlers, es_usec timeout)
 		r = await_quiet(handlers, handlers->rooms.work, timeout);
 	if (r == 0 && handlers->filter != NULL)
 		r = await_quiet(handlers, handlers->filter, timeout);
+	if (r == 0 && handlers->load != NULL)
+		r = await_quiet(handlers, handlers->load, timeout);
 	if (r < 0)
 		log_debug("handlers: %s", strerrordesc_np(-r));
 	return r == 0;

@@ -99,6 +99,8 @@ struct handlers {
 	struct handler **items; /* that serve, in the file's order */
 	size_t count;
 	es_executor *filter; /* NULL: no plugin filters */
+	es_executor *load; /* NULL: there is no plugin */
+	unsigned loading; /* its jobs */
 	struct outbox *outbox; /* from all threads to the loop */
 	struct list ready, spare; /* round.c: sessions; session.c: memory */
 	unsigned spare_count;

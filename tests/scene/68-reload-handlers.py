@@ -411,6 +411,28 @@ def scene_loading_takes_its_time():
         thread.join()
 
 
+def scene_all_workers_are_blocked():
+    """A plugin's code is loaded elsewhere, and told of a wrong one as well."""
+    limits = "[limits]\nwork_threads = 1\n"
+    with control.Daemon(limits + answer("one", "option.ms = 4000")) as daemon:
+        client = handled.app(daemon)
+        client.send_text("x")
+        handled.wait_metric(daemon, "busy", 1)
+        daemon.reload(limits + answer("two"))
+        daemon.reload(limits + handled.conf(
+            f"plugin = {handled.PLUGINS}/bad.so", "option.how = init_fails",
+            "path = /app"), code=1)
+        scene.equal(handled.handler_metric(daemon, "busy"), 1,
+                    "reloaded, and the worker is where it was")
+        other = handled.app(daemon)
+        other.send_text("y")
+        scene.equal((client.read_text(), other.read_text()),
+                    ("one 1", "two 1"), "then it is called")
+        client.close()
+        ended(daemon)
+        other.close()
+
+
 def scene_while_it_drains():
     for n in range(10 // scene.SLOWNESS + 2):
         with control.Daemon(answer("one") + handled.conf(
