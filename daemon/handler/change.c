@@ -161,6 +161,7 @@ on_step(es_future *f, void *arg)
 		change->loading.handler->loaded =
 		    r == 0 && change->loading.handler->object != NULL;
 		handlers->copies += change->loading.copied;
+		handlers->copies_refused += change->loading.refused;
 		handlers->loading -= change->loading.loads;
 	}
 	if (change->given_up) {
@@ -238,6 +239,7 @@ make(struct change *change, const struct conf_handler *of) LOOP_THREAD
 
 	if (handlers->former_count >= HANDLERS_FORMER_MAX) {
 		fault(change, of);
+		handlers->former_refused++;
 		return -EUSERS;
 	}
 	r = handler_new(handlers, change->conf, of, &handler);

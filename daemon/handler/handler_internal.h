@@ -98,13 +98,13 @@ struct handlers {
 	struct list all;
 	struct handler **items; /* that serve, in the file's order */
 	size_t count;
-	es_executor *filter; /* NULL: no plugin filters */
-	es_executor *load; /* NULL: there is no plugin */
-	unsigned loading; /* its jobs */
+	es_executor *filter, *load; /* NULL: no plugin filters; is there */
+	unsigned loading; /* jobs of load */
 	struct outbox *outbox; /* from all threads to the loop */
 	struct list ready, spare; /* round.c: sessions; session.c: memory */
 	unsigned spare_count;
 	unsigned former_count, loads, copies; /* copies: of plugins' code */
+	uint64_t former_refused, copies_refused; /* reloads */
 	bool applied; /* once, at the start */
 	struct change *change; /* to be applied, or on the way to that */
 	struct list changes; /* and those given up, with a job that runs */

@@ -333,7 +333,8 @@ load_copy(struct loading *loading, int file)
 	void *object = NULL;
 	int fd, r;
 
-	if (!loading->may_copy) {
+	loading->refused = !loading->may_copy;
+	if (loading->refused) {
 		fault(
 		    loading, "%s: loaded too often, a restart is needed", path);
 		return NULL;

@@ -17,7 +17,7 @@ struct loading {
 	bool loads; /* and does not only look */
 	bool alone; /* nobody else loads: what is there already is seen */
 	bool may_copy; /* what is loaded already is loaded as a copy */
-	bool copied;
+	bool copied, refused; /* a copy: made, or one too many */
 	char text[512];
 };
 

@@ -630,6 +630,12 @@ def scene_limits_of_plugins():
         client.close()
 
 
+def limited(daemon):
+    return [daemon.metric(name) for name in (
+        "handlers_former", "handlers_former_refused_total",
+        "plugin_copies", "plugin_copies_refused_total")]
+
+
 def scene_as_often_as_it_may():
     """Each reload has somebody who stays: at some time it is enough."""
     with control.Daemon(answer("0")) as daemon:
@@ -644,6 +650,7 @@ def scene_as_often_as_it_may():
         scene.check("still have connections" in done.stderr,
                     done.stderr.splitlines()[0][-70:])
         scene.equal(ask(clients[-1]), "256 1", "it serves on")
+        scene.equal(limited(daemon), [256, 1, 256, 0], "counted")
         for client in clients:
             client.close()
         daemon.wait_metric('handler_connections{handler="it"}', 0)
@@ -652,6 +659,7 @@ def scene_as_often_as_it_may():
         done = daemon.earshot("reload", code=1)
         scene.check("loaded too often" in done.stderr,
                     done.stderr.splitlines()[0][-70:])
+        scene.equal(limited(daemon)[1:], [1, 256, 1], "counted")
         daemon.reload(answer("256"))
         scene.equal(ask(handled.app(daemon)), "256 2", "all as it was")
 
