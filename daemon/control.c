@@ -144,8 +144,7 @@ put_workers(struct daemon *daemon, struct lines *lines)
 	if (es_executor_get_stats(daemon->sys, &stats) == 0 && stats.queued > 0)
 		line(lines, "workers: %u job%s wait%s, the first for %s",
 		    stats.queued, plural(stats.queued),
-		    stats.queued == 1 ? "s" : "",
-		    duration(late, stats.oldest));
+		    stats.queued == 1 ? "s" : "", duration(late, stats.oldest));
 }
 
 static void
@@ -163,9 +162,8 @@ each_line(struct daemon *daemon, struct lines *lines) LOOP_THREAD
 	    "%" PRIu64 " connection%s of %" PRId64 ", %" PRIu64
 	    " consumer%s, %" PRIu64 " channel%s of %" PRId64,
 	    status.connections, plural(status.connections),
-	    limits->connections_max, status.consumers,
-	    plural(status.consumers), status.channels, plural(status.channels),
-	    limits->channels_max);
+	    limits->connections_max, status.consumers, plural(status.consumers),
+	    status.channels, plural(status.channels), limits->channels_max);
 	line(lines,
 	    "%" PRIu64 " message%s (%s) in, %" PRIu64 " message%s (%s) out",
 	    status.messages_in, plural(status.messages_in),

@@ -199,8 +199,7 @@ draw_head(const struct top *top)
 	    control_text(status, "version"), control_text(status, "state"),
 	    control_age(text[0], control_number(status, "uptime")),
 	    top->code != CTL_OK ? "   (not reachable now)" : "");
-	put_line(top,
-	    "%s of %s, %s, %s; %s of %s feeds down",
+	put_line(top, "%s of %s, %s, %s; %s of %s feeds down",
 	    put_count(text[0], status, "connections"),
 	    control_count(text[1], control_number(status, "connections_max")),
 	    put_count(text[2], status, "consumers"),

@@ -432,16 +432,6 @@ upstream_run(void *arg, es_value *ret)
 	return 0;
 }
 
-static void
-upstream_disarm(struct upstream *upstream)
-{
-	if (!upstream->again)
-		return;
-	(void)es_call_cancel(upstream->again); /* or it is running */
-	es_call_unref(upstream->again);
-	upstream->again = NULL;
-}
-
 /* There is no memory for the task; or it was freed before its first step. */
 static void
 upstream_dropped(void *arg)
@@ -476,7 +466,7 @@ upstream_begin(void *arg)
 	struct upstream *upstream = arg;
 
 	es_loop_assert(upstream_net(upstream));
-	upstream_disarm(upstream);
+	es_call_forget(&upstream->again);
 	feed_set_state(&upstream->feed, FEED_STARTING);
 	if (es_spawn(upstream_net(upstream), "upstream", upstream_run, upstream,
 		upstream_dropped, &upstream->task) < 0)
@@ -500,7 +490,7 @@ upstream_stop(struct feed *feed)
 	feed->stop = true;
 	feed_set_state(feed, FEED_STOPPING);
 	sink_hurry(&feed->sink);
-	upstream_disarm(upstream);
+	es_call_forget(&upstream->again);
 	if (upstream->task)
 		(void)es_future_cancel(upstream->task); /* or it is ending */
 	else
@@ -558,7 +548,7 @@ upstream_free(struct feed *feed)
 	es_future *task = upstream->task;
 
 	es_loop_assert(feed->host->options.net);
-	upstream_disarm(upstream);
+	es_call_forget(&upstream->again);
 	connection_free(upstream);
 	mirror_fini(&upstream->mirror);
 	kept_fini(&upstream->kept);

@@ -54,7 +54,7 @@ drop_answered(struct session *session)
 }
 
 static void
-give_up_rest(struct session *session)
+give_up_rest(struct session *session) LOOP_THREAD
 {
 	struct list *node;
 
@@ -487,7 +487,7 @@ filter_retire(struct handler *handler)
 
 /* It stays, and another one is asked about a channel of which it has asks. */
 static void
-go_over(struct handlers *handlers, struct asking *asking)
+go_over(struct handlers *handlers, struct asking *asking) LOOP_THREAD
 {
 	LIST_EACH_SAFE(node, next, &asking->asks)
 	{

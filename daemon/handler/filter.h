@@ -35,7 +35,7 @@ struct asking {
 	bool former; /* what its publisher says next waits behind asks */
 	bool passing; /* but for this one, which has waited */
 	struct list behind; /* of struct ask */
-	struct list through; /* in handlers.through: asks is empty, behind is not */
+	struct list through; /* in handlers.through: asks is empty */
 	struct hub_publisher heir; /* the publisher, when that has ended */
 };
 

@@ -141,9 +141,9 @@ publish(struct asking *asking, const struct ask *ask) LOOP_THREAD
 
 	asking->passing = true;
 	/* It was taken before anything was closing. */
-	verdict.offset = hub_publish(handlers->rooms.hub, ask->channel,
-	    ask->channel_len, HUB_INSIDE, &message, clock_wall_us(),
-	    &verdict.position);
+	verdict.offset =
+	    hub_publish(handlers->rooms.hub, ask->channel, ask->channel_len,
+		HUB_INSIDE, &message, clock_wall_us(), &verdict.position);
 	asking->passing = false;
 	if (verdict.offset == -EINPROGRESS)
 		return 0;

@@ -204,16 +204,6 @@ handlers_for_channel(struct handlers *handlers, const char *channel, size_t len)
 
 /* The end */
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 void
 handlers_stop_intake(struct handlers *handlers)
 {
@@ -230,7 +220,7 @@ on_waited(void *arg)
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->waiting.call);
 	handlers->waiting.call = NULL;
-	cancel(&handlers->waiting.grace);
+	es_call_forget(&handlers->waiting.grace);
 	handlers->waiting.done = NULL;
 	done(handlers->waiting.arg);
 }
@@ -512,12 +502,12 @@ handlers_free(struct handlers *handlers)
 
 	if (handlers == NULL)
 		return;
-	cancel(&handlers->tick);
-	cancel(&handlers->sweep);
-	cancel(&handlers->pull);
-	cancel(&handlers->start);
-	cancel(&handlers->waiting.call);
-	cancel(&handlers->waiting.grace);
+	es_call_forget(&handlers->tick);
+	es_call_forget(&handlers->sweep);
+	es_call_forget(&handlers->pull);
+	es_call_forget(&handlers->start);
+	es_call_forget(&handlers->waiting.call);
+	es_call_forget(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
 		(void)es_future_remove_done_callback(
 		    handlers->waiting.quiet, on_quiet, handlers);

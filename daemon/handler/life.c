@@ -95,10 +95,7 @@ handler_free(struct handler *handler)
 {
 	leave_chain(handler);
 	list_remove(&handler->node);
-	if (handler->retry != NULL) {
-		(void)es_call_cancel(handler->retry); /* on its thread */
-		es_call_unref(handler->retry);
-	}
+	es_call_forget(&handler->retry);
 	handler_free_sessions(handler);
 	if (handler->ending != NULL)
 		(void)es_future_remove_done_callback(

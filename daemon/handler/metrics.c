@@ -197,10 +197,9 @@ put_all(struct buffer *out, const struct handlers *handlers)
 		    handlers->copies_refused },
 	};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows) && error == 0; i++)
-	{
-		error =
-		    put_head(out, rows[i].name, rows[i].type, rows[i].help);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows) && error == 0;
+	     i++) {
+		error = put_head(out, rows[i].name, rows[i].type, rows[i].help);
 		if (error == 0)
 			error = buffer_printf(out, SIZE_MAX / 2,
 			    "earshot_%s %" PRIu64 "\n", rows[i].name,

@@ -73,21 +73,11 @@ worker_init(struct worker *worker, struct exec *exec, unsigned index)
 	    &worker->backoff, conf->backoff_min_us, conf->backoff_max_us);
 }
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 /* Without memory for a timer its time is up at once. */
 static void
 arm(struct worker *worker, int64_t after_us)
 {
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	if (es_call_later(loop_of(worker), after_us, "handler process",
 		on_timer, worker, NULL, &worker->timer) < 0)
 		on_timer(worker);
@@ -274,7 +264,7 @@ finish(struct worker *worker)
 	char how[WORKER_ERROR_BYTES_MAX];
 	int64_t left = 64 * READ_BYTES;
 
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	process_signal(process, SIGKILL);
 	while (
 	    worker->out_fd >= 0 && left > 0 &&
@@ -433,7 +423,7 @@ worker_stop(struct worker *worker)
 	case WORKER_STOPPED:
 		return;
 	case WORKER_DOWN:
-		cancel(&worker->timer);
+		es_call_forget(&worker->timer);
 		worker->state = WORKER_STOPPED;
 		return;
 	case WORKER_SPAWNING:
@@ -482,7 +472,7 @@ on_timer(void *arg)
 void
 worker_fini(struct worker *worker)
 {
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	if (worker->spawning != NULL) {
 		(void)es_future_remove_done_callback(
 		    worker->spawning, on_spawned, worker);

@@ -4,6 +4,8 @@
  */
 
 #include "daemon/hub/hub.h"
+#include "tests/lib/told.h"
+#include "tests/unit/rig_hub.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -24,30 +26,6 @@ struct rig {
 	char payload[16];
 	uint64_t cookie;
 };
-
-static int64_t
-no_write(struct consumer *consumer, const struct span *span, bool *ret_blocked,
-    void *arg)
-{
-	(void)consumer;
-	(void)span;
-	(void)ret_blocked;
-	(void)arg;
-	return -EPIPE;
-}
-
-static bool
-no_overrun(struct consumer *consumer, enum conf_overrun policy, int64_t from,
-    int64_t to, bool inside, void *arg)
-{
-	(void)consumer;
-	(void)policy;
-	(void)from;
-	(void)to;
-	(void)inside;
-	(void)arg;
-	return false;
-}
 
 static void *
 on_find(const char *channel, size_t len, void *arg)
@@ -93,29 +71,17 @@ on_leave(struct hub_publisher *publisher, void *arg)
 
 static const struct hub_gate gate = { on_find, on_ask, on_leave };
 
-static void
-on_fault(const char *fault, void *arg)
-{
-	(void)arg;
-	fail_msg("%s", fault);
-}
-
 static int
 set_up(void **state)
 {
-	static const struct hub_ops ops = { no_write, no_overrun };
 	static const char text[] = "[listener]\nlisten = [::1]:1\n";
 	static struct rig rig;
 
 	memset(&rig, 0, sizeof(rig));
 	rig.wanted = "checked";
 	list_init(&rig.left);
-	rig.conf = conf_new();
-	assert_int_equal(
-	    conf_read_text(rig.conf, "rig", text, strlen(text), on_fault, NULL),
-	    0);
-	assert_int_equal(conf_finish(rig.conf, on_fault, NULL), 0);
-	assert_int_equal(hub_new(rig.conf, 1, &ops, NULL, &rig.hub), 0);
+	rig.conf = told_nothing(text);
+	assert_int_equal(hub_new(rig.conf, 1, &rig_hub_ops, NULL, &rig.hub), 0);
 	hub_publisher_init(&rig.publisher, NULL, NULL);
 	hub_set_gate(rig.hub, &gate, &rig);
 	*state = &rig;
