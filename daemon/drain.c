@@ -104,6 +104,16 @@ end_handlers(void *arg)
 }
 
 static void
+cut_on_net(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	net_force(daemon->net);
+}
+
+/* The last words of feeds and processes are sent in between. */
+static void
 force_on_net(void *arg)
 {
 	struct daemon *daemon = arg;
@@ -111,7 +121,9 @@ force_on_net(void *arg)
 	es_loop_assert(daemon->net_loop);
 	feeds_hurry(daemon->feeds);
 	handlers_hurry(daemon->handlers);
-	net_force(daemon->net);
+	if (es_call_soon(daemon->net_loop, "drain cut", cut_on_net, daemon,
+		NULL, NULL) < 0)
+		cut_on_net(daemon);
 }
 
 static void

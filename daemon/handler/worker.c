@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define READ_BYTES 65536
+#define LAST_BYTES_MAX (64 * READ_BYTES) /* read of a process that has ended */
 #define ERR_LINE_BYTES_MAX 512
 #define ERR_LINES_BURST 20
 #define ERR_LINES_WHILE_US ES_S(10)
@@ -256,20 +257,29 @@ on_end(void *arg)
 	finish(worker);
 }
 
+/* What stands in its pipe, but for what it would never end to say. */
+static void
+hear_rest(struct worker *worker) LOOP_THREAD
+{
+	int64_t left = LAST_BYTES_MAX;
+
+	while (
+	    worker->out_fd >= 0 && left > 0 &&
+	    read_some(worker->out_fd, &worker->out, on_stdout_line, worker) > 0)
+		left -= READ_BYTES;
+}
+
 /* What it still said counts; then its group goes, while it has its number. */
 static void
 finish(struct worker *worker)
 {
 	struct process *process = worker->process;
 	char how[WORKER_ERROR_BYTES_MAX];
-	int64_t left = 64 * READ_BYTES;
+	int64_t left = LAST_BYTES_MAX;
 
 	es_call_forget(&worker->timer);
 	process_signal(process, SIGKILL);
-	while (
-	    worker->out_fd >= 0 && left > 0 &&
-	    read_some(worker->out_fd, &worker->out, on_stdout_line, worker) > 0)
-		left -= READ_BYTES;
+	hear_rest(worker);
 	lines_end(&worker->out, on_unended_line, worker);
 	while (
 	    worker->err_fd >= 0 && left > 0 &&
@@ -444,6 +454,8 @@ worker_stop(struct worker *worker)
 	    worker->kills < 2) {
 		worker->kills = 2;
 		process_signal(worker->process, SIGKILL);
+		/* The connections are cut before its end is noticed. */
+		hear_rest(worker);
 	}
 }
 
