@@ -195,7 +195,7 @@ submit(struct change *change, es_executor *executor, const char *name,
 	change->loading = (struct loading){
 		.handler = handler,
 		.number = ++handlers->loads,
-		.loads = executor == handlers->load,
+		.loads = fn == plugin_load_job,
 		.alone = handlers->loading == 0,
 		.may_copy = handlers->copies < PLUGIN_COPIES_MAX,
 	};
@@ -448,11 +448,14 @@ handlers_apply(struct handlers *handlers)
 		log_info("retires, its connections stay handler=%s",
 		    handlers->items[i]->conf->name);
 	}
-	for (i = 0; i < change->count; i++)
-		if (change->items[i]->state == HANDLER_COMING) {
+	for (i = 0; i < change->count; i++) {
+		/* The first that matches serves: their order counts, too. */
+		if (i >= handlers->count ||
+		    change->items[i] != handlers->items[i])
 			changed = true;
+		if (change->items[i]->state == HANDLER_COMING)
 			serve(handlers, change->items[i]);
-		}
+	}
 	exchange_items(handlers, change);
 	handlers->change = NULL;
 	change_free(change);

@@ -485,20 +485,21 @@ filter_retire(struct handler *handler)
 	}
 }
 
-/* It stays, and another one is asked about a channel of which it has asks. */
-static void
-go_over(struct handlers *handlers, struct asking *asking) LOOP_THREAD
+/* Another one is asked about a channel of which it has asks, or it was so. */
+static bool
+has_changed(struct handlers *handlers, const struct asking *asking)
 {
+	if (asking->former)
+		return true;
 	LIST_EACH_SAFE(node, next, &asking->asks)
 	{
 		const struct ask *ask = LIST_ENTRY(node, struct ask, node);
 
-		if (on_find(ask->channel, ask->channel_len, handlers) ==
+		if (on_find(ask->channel, ask->channel_len, handlers) !=
 		    asking->session->handler)
-			continue;
-		former_begin(asking);
-		return;
+			return true;
 	}
+	return false;
 }
 
 void
@@ -511,17 +512,22 @@ filters_start(struct handlers *handlers)
 	};
 	size_t i;
 
-	for (i = 0; i < handlers->count; i++) {
-		if (handlers->items[i]->conf->filters.count == 0)
-			continue;
-		handlers->gated = true;
-		LIST_EACH_SAFE(node, next, &handlers->items[i]->sessions)
+	for (i = 0; i < handlers->count; i++)
+		if (handlers->items[i]->conf->filters.count > 0)
+			handlers->gated = true;
+	LIST_EACH_SAFE(each, after, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(each, struct handler, node);
+
+		LIST_EACH_SAFE(node, next, &handler->sessions)
 		{
 			struct asking *asking =
 			    LIST_ENTRY(node, struct session, node)->asking;
 
-			if (asking != NULL && asking->publisher != NULL)
-				go_over(handlers, asking);
+			if (asking != NULL && asking->publisher != NULL &&
+			    has_changed(handlers, asking))
+				former_begin(asking);
 		}
 	}
 	if (handlers->gated)

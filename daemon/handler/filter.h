@@ -33,6 +33,7 @@ struct asking {
 
 	/* former.c */
 	bool former; /* what its publisher says next waits behind asks */
+	bool all; /* whatever it is */
 	bool passing; /* but for this one, which has waited */
 	struct list behind; /* of struct ask */
 	struct list through; /* in handlers.through: asks is empty */

@@ -8,7 +8,8 @@
  *
  * What can go wrong:
  * - the publisher goes: what is held is published all the same, by an heir;
- * - another reload comes: nothing was decided for what is held;
+ * - another reload comes: nothing was decided for what is held, and all that
+ *   follows is, for who knows what of it was filtered meanwhile;
  * - no verdict comes: the asks fail at callback_timeout, and that was the last;
  * - no memory to hold one: it is refused at once.
  */
@@ -31,10 +32,16 @@ first_behind(const struct asking *asking)
 void
 former_begin(struct asking *asking)
 {
-	assert(asking->publisher != NULL);
-	if (!asking->former)
-		asking->publisher->former++;
+	struct hub_publisher *publisher = asking->publisher;
+
+	assert(publisher != NULL);
+	if (!asking->former) { /* behind those that were before it */
+		publisher->former++;
+		list_remove(&asking->of_publisher);
+		list_append(&publisher->asking, &asking->of_publisher);
+	}
 	asking->former = true;
+	asking->all = asking->all || !list_empty(&asking->behind);
 	filter_set_full(asking->session, true);
 }
 
@@ -46,7 +53,7 @@ end(struct asking *asking) LOOP_THREAD
 
 	assert(asking->former);
 	assert(list_empty(&asking->behind));
-	asking->former = false;
+	asking->former = asking->all = false;
 	list_remove(&asking->through);
 	publisher->former--;
 	if (asking->retired)
@@ -67,9 +74,7 @@ holds(const struct asking *asking, const struct handler *filter,
 {
 	if (!asking->former || asking->passing)
 		return false;
-	if (list_empty(&asking->asks)) /* what it holds is next */
-		return true;
-	return filter != NULL ||
+	return asking->all || filter != NULL ||
 	       handler_matches(
 		   &asking->session->handler->conf->filters, channel, len);
 }
@@ -116,6 +121,7 @@ former_through(struct asking *asking)
 	if (list_empty(&asking->behind)) {
 		end(asking);
 	} else if (list_empty(&asking->through)) {
+		asking->all = true;
 		list_append(&handlers->through, &asking->through);
 		handlers_sweep_later(handlers);
 	}

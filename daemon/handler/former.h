@@ -18,7 +18,7 @@
 
 #include "daemon/handler/filter.h"
 
-/* It is asked no more, or about less, and has asks. */
+/* It is asked no more, or about less, and has asks; also again. */
 void former_begin(struct asking *asking) LOOP_THREAD;
 /* filter may be NULL: none.  0: it need not wait; 1: it does; -ENOMEM. */
 int former_hold(const struct handler *filter, const struct hub_message *message,

@@ -613,6 +613,72 @@ def scene_filters_and_who_does_not_wait():
             app.close()
 
 
+SAYS_AND_DIES = """
+import json, os, sys, time
+if os.path.exists(sys.argv[1]):
+    open(f"{sys.argv[1]}.{os.getpid()}", "w").close()
+    sys.stdin.read()
+    sys.exit()
+for n in range(30):
+    print(json.dumps({"publish": {
+        "channel": f"c.{n % 2}", "text": f"sleep 1 {os.getpid()} {n}"}}),
+        flush=True)
+    time.sleep(0.0005)
+"""
+
+
+def scene_filters_change_places():
+    """The sections are the same, but the first that matches is another."""
+    first, second = (handled.conf(
+        f"plugin = {handled.PLUGINS}/filter.so", f"filter = {channel}",
+        f"option.word = {word}", name=word) for channel, word in (
+            ("c.*", "red"), ("c.1", "blue")))
+    with control.Daemon(first + second) as daemon:
+        def refused(text):
+            return daemon.http("POST", "/channels/c.1/messages", text.encode(),
+                               {"Content-Type": "text/plain"}).status == 422
+        scene.equal([refused("red"), refused("blue")], [True, False], "first")
+        daemon.reload(second + first)
+        scene.equal([refused("red"), refused("blue")], [False, True], "second")
+
+
+def scene_filters_one_after_the_other():
+    """Publishers die, filters come, go and change places: the order of each
+    publisher stays as it is, and nothing is lost."""
+    program, stop = scene.TMP / "says.py", scene.TMP / "stop"
+    program.write_text(SAYS_AND_DIES)
+    says = KEEP + handled.conf(
+        f"exec = {scene.PY} {program} {stop}", "path = /says", "workers = 3",
+        "backoff_min = 1ms", "backoff_max = 2ms", name="says")
+
+    def conf(channel, name):
+        return handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                            f"filter = {channel}", name=name)
+    confs = [says, says + conf("c.*", "it"),
+             says + conf("c.0", "its") + conf("c.*", "it"),
+             says + conf("c.*", "it") + conf("c.0", "its"),
+             says + conf("c.1", "its"), says + conf("c.*", "its")]
+    with control.Daemon(confs[1]) as daemon:
+        for n in range(60 // scene.SLOWNESS):
+            daemon.reload(confs[n * 7 % 11 % len(confs)])
+        stop.touch()
+        daemon.reload(confs[0])
+        scene.wait_until(lambda: sum((scene.TMP / f"stop.{pid}").exists()
+                                     for pid in handled.children(daemon)) == 3,
+                         "they say no more")
+        daemon.wait_metric("handlers_former", 0)
+        order = {}
+        for channel in ("c.0", "c.1"):
+            for text in texts(daemon, channel):
+                order.setdefault((channel, text.split()[2]), []).append(
+                    int(text.split()[3]))
+        scene.check(len(order) > 6, f"{len(order) // 2} processes")
+        for (channel, pid), said in order.items():
+            if said != list(range(int(channel[2:]), 30, 2)):
+                raise scene.Failure(f"{channel} {pid}: {said}")
+        scene.check(True, "all of each, in order")
+
+
 def scene_limits_of_plugins():
     """What it may publish and ask for changes, though it is the same."""
     conf = answer("one") + "[channel **]\nhistory_messages = 100\n"
