@@ -645,7 +645,7 @@ def scene_filters_change_places():
 def scene_filters_one_after_the_other():
     """Publishers die, filters come, go and change places: the order of each
     publisher stays as it is, and nothing is lost."""
-    program, stop = scene.TMP / "says.py", scene.TMP / "stop"
+    program, stop = scene.TMP / "says.py", scene.TMP / "no_more"
     program.write_text(SAYS_AND_DIES)
     says = KEEP + handled.conf(
         f"exec = {scene.PY} {program} {stop}", "path = /says", "workers = 3",
@@ -659,11 +659,13 @@ def scene_filters_one_after_the_other():
              says + conf("c.*", "it") + conf("c.0", "its"),
              says + conf("c.1", "its"), says + conf("c.*", "its")]
     with control.Daemon(confs[1]) as daemon:
-        for n in range(60 // scene.SLOWNESS):
+        for n in range(60):
             daemon.reload(confs[n * 7 % 11 % len(confs)])
+            scene.wait_until(lambda: handled.handler_metric(
+                daemon, "restarts_total", "says") >= n // 4, "they die")
         stop.touch()
         daemon.reload(confs[0])
-        scene.wait_until(lambda: sum((scene.TMP / f"stop.{pid}").exists()
+        scene.wait_until(lambda: sum((scene.TMP / f"no_more.{pid}").exists()
                                      for pid in handled.children(daemon)) == 3,
                          "they say no more")
         daemon.wait_metric("handlers_former", 0)
@@ -672,7 +674,8 @@ def scene_filters_one_after_the_other():
             for text in texts(daemon, channel):
                 order.setdefault((channel, text.split()[2]), []).append(
                     int(text.split()[3]))
-        scene.check(len(order) > 6, f"{len(order) // 2} processes")
+        scene.check(len(order) > 6,
+                    f"{len(order) // 2} processes")
         for (channel, pid), said in order.items():
             if said != list(range(int(channel[2:]), 30, 2)):
                 raise scene.Failure(f"{channel} {pid}: {said}")
