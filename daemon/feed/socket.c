@@ -71,16 +71,6 @@ socket_net(const struct socket *socket)
 	return socket->feed.host->options.net;
 }
 
-static void
-socket_disarm(struct socket *socket)
-{
-	if (!socket->timer)
-		return;
-	(void)es_call_cancel(socket->timer); /* or it is running */
-	es_call_unref(socket->timer);
-	socket->timer = NULL;
-}
-
 /* Of those who are connected, too. */
 static uint64_t
 socket_cut(const struct socket *socket)
@@ -254,7 +244,7 @@ socket_rest(struct socket *socket, int error) LOOP_THREAD
 	    es_call_later(socket_net(socket), SOCKET_REST_US, "socket rest",
 		socket_on_rested, socket, NULL, &socket->timer) == 0 &&
 	    es_watch_set(socket->watch, 0) < 0)
-		socket_disarm(socket);
+		es_call_forget(&socket->timer);
 }
 
 static void
@@ -383,7 +373,7 @@ socket_close(struct socket *socket)
 {
 	struct list *node;
 
-	socket_disarm(socket);
+	es_call_forget(&socket->timer);
 	while ((node = list_first(&socket->peers)))
 		peer_close(LIST_ENTRY(node, struct peer, node));
 	es_watch_free(socket->watch);

@@ -13,6 +13,7 @@
 #include "daemon/feed/upstream_internal.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -83,4 +84,16 @@ trust_open(struct upstream *upstream)
 		feed_set_error(&upstream->feed, "cannot connect: %s",
 		    text[0] ? text : strerrordesc_np(-error));
 	return error;
+}
+
+/* Tokens stand in a query, and a long url would leave no room for an error. */
+void
+trust_show_url(struct upstream *upstream)
+{
+	const size_t max = sizeof(upstream->shown) - 4;
+	size_t len = strcspn(upstream->url, "?");
+
+	(void)snprintf(upstream->shown, sizeof(upstream->shown), "%.*s%s",
+	    (int)(len < max ? len : max), upstream->url,
+	    len > max ? "..." : "");
 }

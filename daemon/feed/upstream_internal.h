@@ -33,6 +33,7 @@ struct upstream {
 	struct feed feed;
 	const struct conf_upstream *conf;
 	es_future *task;
+	es_call *again; /* there was no memory for the task */
 	bool orphan; /* freed but for the task, which ends at once */
 
 	/* What happened; news settles when something has. */
@@ -71,6 +72,7 @@ struct upstream {
 
 /* trust.c: its outbound, anew if the files it came from have changed. */
 int trust_open(struct upstream *upstream) LOOP_THREAD;
+void trust_show_url(struct upstream *upstream); /* fills shown */
 
 /* The task has something to look at. */
 void upstream_tell(struct upstream *upstream) LOOP_THREAD;
