@@ -157,6 +157,12 @@ exec_hurry(struct exec *exec)
 	(void)exec_stop(exec); /* nobody waits for them any more */
 }
 
+bool
+exec_is_ending(const struct exec *exec)
+{
+	return exec->stopping;
+}
+
 uint32_t
 exec_running(const struct exec *exec)
 {
@@ -424,7 +430,7 @@ exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 	memcpy(text, line, shown); /* reading it writes on it */
 	if (wire_get_command(line, len, &command, fault) == 0) {
 		if (command.kind != WIRE_DONE)
-			command_run(worker, &command);
+			command_run(worker, &command, text, shown);
 		else if (on_done(worker, command.done) < 0)
 			exec_on_bad(worker, "done: no such event", text, shown);
 		return;

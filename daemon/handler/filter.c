@@ -21,12 +21,13 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/change.h"
+#include "daemon/handler/exec.h"
 
 #include <assert.h>
 #include <errno.h>
+#include <string.h>
 
 #define FILTER_JOBS_MAX 1024 /* of feeds and handlers, beside connections */
-#include <string.h>
 
 /* Answers, on the loop */
 
@@ -404,7 +405,8 @@ on_ask(void *filter, const char *channel, size_t len,
 	es_loop_assert(handlers->rooms.loop);
 	if (is_its_own(handler, message->publisher))
 		return 1;
-	if (handlers->hurried || handlers->frozen)
+	if (handlers->hurried || handlers->frozen ||
+	    (handler->exec != NULL && exec_is_ending(handler->exec)))
 		return -ESHUTDOWN;
 	asking = former_asking(handler, message->publisher);
 	if (asking == NULL)

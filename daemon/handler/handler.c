@@ -28,6 +28,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -225,11 +226,17 @@ on_waited(void *arg)
 {
 	struct handlers *handlers = arg;
 	void (*done)(void *) = handlers->waiting.done;
+	int64_t left;
 
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->waiting.call);
 	handlers->waiting.call = NULL;
 	cancel(&handlers->waiting.grace);
+	left = handlers->waiting.end ? consume_left(handlers) : 0;
+	if (left > 0)
+		log_warn("%" PRId64 " messages are not consumed: their "
+			 "processes were ending",
+		    left);
 	handlers->waiting.done = NULL;
 	done(handlers->waiting.arg);
 }
@@ -443,6 +450,7 @@ freeze_on_loop(void *arg, es_value *ret)
 		    LIST_ENTRY(node, struct handler, node);
 
 		atomic_store(&handler->disarmed, true);
+		laters_drop(handler);
 	}
 	filters_hurry(handlers);
 	return 0;

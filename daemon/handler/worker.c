@@ -126,6 +126,11 @@ on_stdout_line(const uint8_t *line, size_t len, void *arg)
 	struct worker *worker = arg;
 
 	es_loop_assert(loop_of(worker));
+	if (worker->out.cut != worker->out_cut) { /* its beginning, no more */
+		worker->out_cut = worker->out.cut;
+		exec_on_bad(worker, "a line over line_bytes_max", line, len);
+		return;
+	}
 	/* It stands in a buffer of ours that nobody reads again. */
 	exec_on_line(worker, (uint8_t *)(uintptr_t)line, len);
 }
@@ -145,7 +150,7 @@ read_some(
     int fd, struct lines *lines, line_fn fn, struct worker *worker) LOOP_THREAD
 {
 	uint8_t bytes[READ_BYTES];
-	const uint64_t cut = lines->cut;
+	const uint64_t lost = lines->lost;
 	const ssize_t n = read(fd, bytes, sizeof(bytes));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -153,8 +158,8 @@ read_some(
 	if (n <= 0)
 		return -EPIPE;
 	lines_feed(lines, bytes, (size_t)n, fn, worker);
-	if (lines->cut > cut && lines == &worker->out)
-		exec_on_bad(worker, "a line over line_bytes_max", "", 0);
+	if (lines->lost > lost && lines == &worker->out)
+		exec_on_bad(worker, "no memory for a line", "", 0);
 	return 1;
 }
 
@@ -211,11 +216,31 @@ watch_stdin(struct worker *worker, bool wanted) LOOP_THREAD
 	}
 }
 
+static es_usec
+term_after(const struct worker *worker)
+{
+	return conf_of(worker)->stop_timeout_us < TERM_AFTER_US ? 0
+								: TERM_AFTER_US;
+}
+
+/* Asked to end: its stdin does when every reply is in it. */
+static void
+end_stdin(struct worker *worker) LOOP_THREAD
+{
+	if (worker->in_fd < 0 || worker->state != WORKER_ENDING ||
+	    worker->kills > 0 || worker->in.len > 0 || worker->asked_bytes > 0)
+		return;
+	close_fd(&worker->in_fd, &worker->in_watch);
+	arm(worker, term_after(worker));
+}
+
 void
 worker_write(struct worker *worker)
 {
 	ssize_t n;
 
+	if (worker->in.len == 0)
+		end_stdin(worker);
 	if (worker->in_fd < 0 || worker->in.len == 0)
 		return;
 	n = write(worker->in_fd, worker->in.data, worker->in.len);
@@ -232,6 +257,7 @@ worker_write(struct worker *worker)
 	if (worker->in.len == 0 && worker->in.size > IN_KEPT_BYTES)
 		buffer_fini(&worker->in);
 	watch_stdin(worker, worker->in.len > 0);
+	end_stdin(worker);
 }
 
 /* Its life */
@@ -441,11 +467,11 @@ worker_stop(struct worker *worker)
 		return;
 	case WORKER_UP:
 		worker->state = WORKER_ENDING;
-		worker_write(worker); /* the last replies, if it reads them */
-		close_fd(&worker->in_fd, &worker->in_watch);
-		arm(worker, conf_of(worker)->stop_timeout_us < TERM_AFTER_US
-				? 0
-				: TERM_AFTER_US);
+		/* A filter may have what it published: the reply comes. */
+		arm(worker, worker->asked_bytes > 0
+				? conf_of(worker)->callback_timeout_us
+				: term_after(worker));
+		worker_write(worker);
 		break;
 	case WORKER_ENDING:
 		break;
@@ -471,6 +497,9 @@ on_timer(void *arg)
 		exec_on_bad(worker, "stdout closed", "", 0);
 		worker_kill(worker, "closed its stdout and goes on");
 	} else if (worker->state == WORKER_ENDING && worker->kills == 0) {
+		if (worker->in.len > 0)
+			exec_on_bad(worker, "replies are not read", "", 0);
+		close_fd(&worker->in_fd, &worker->in_watch);
 		worker->kills = 1;
 		process_signal(worker->process, SIGTERM);
 		arm(worker, conf_of(worker)->stop_timeout_us);

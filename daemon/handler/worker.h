@@ -48,6 +48,7 @@ struct worker {
 	struct buffer in; /* not written yet */
 	uint64_t in_total, in_written; /* of this process */
 	struct lines out, err;
+	uint64_t out_cut; /* of out's lines; those were told */
 	struct limiter err_limiter, bad_limiter;
 
 	/* exec.c */
@@ -86,8 +87,9 @@ void exec_pump_later(struct worker *worker, es_usec delay);
 
 /* command.c */
 struct wire_command;
-void command_run(
-    struct worker *worker, const struct wire_command *command) LOOP_THREAD;
+/* text: the line it stands in, for the log. */
+void command_run(struct worker *worker, const struct wire_command *command,
+    const void *text, size_t len) LOOP_THREAD;
 /* The handler's session of that name; NULL: gone, or another's. */
 struct session *command_session(struct worker *worker, es_conn conn);
 void command_init(struct worker *worker);
