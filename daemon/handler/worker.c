@@ -32,6 +32,7 @@
 #define ERR_LINES_WHILE_US ES_S(10)
 #define TERM_AFTER_US ES_S(1)
 #define MUTE_US ES_S(1) /* from the end of its stdout to its own */
+#define OPTION_PREFIX "EARSHOT_OPTION_"
 #define IN_KEPT_BYTES (256 * 1024)
 
 static void on_timer(void *arg);
@@ -392,14 +393,55 @@ on_spawned(es_future *f, void *arg)
 		exec_on_up(worker);
 }
 
+/* option.KEY as a variable, all in one piece of memory.  NULL: there is none. */
+static char **
+options_new(const struct conf_handler *conf)
+{
+	const size_t count = conf->option_count;
+	size_t bytes = (count + 1) * sizeof(char *), i;
+	char **items, *text;
+
+	for (i = 0; i < count; i++)
+		bytes += sizeof(OPTION_PREFIX "=") +
+			 strlen(conf->options[i].key) +
+			 strlen(conf->options[i].value);
+	items = memory_alloc(bytes);
+	if (items == NULL)
+		return NULL;
+	text = (char *)(items + count + 1);
+	for (i = 0; i < count; i++) {
+		items[i] = text;
+		text = stpcpy(text, OPTION_PREFIX);
+		text = stpcpy(text, conf->options[i].key);
+		text = stpcpy(text, "=");
+		text = stpcpy(text, conf->options[i].value) + 1;
+	}
+	assert(text == (char *)items + bytes);
+	return items;
+}
+
+static int
+make_request(
+    const struct conf_handler *conf, struct spawn_request **ret_request)
+{
+	char **options = options_new(conf);
+	const struct conf_command like = { .exec = conf->exec,
+		.environment = {
+		    .items = options, .count = conf->option_count } };
+	const int r =
+	    options != NULL ? spawn_request_new(&like, ret_request) : -ENOMEM;
+
+	memory_free(options);
+	return r;
+}
+
 static int
 submit(struct worker *worker)
 {
 	struct handlers_rooms *rooms = &worker->exec->handler->handlers->rooms;
 	struct spawn_request *request;
-	const struct conf_command like = { .exec = conf_of(worker)->exec };
 	es_future *f;
-	int r = spawn_request_new(&like, &request);
+	int r = make_request(conf_of(worker), &request);
 
 	if (r < 0)
 		return r;

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
 """needs: an exec handler that does what users of such systems get wrong, for
-62-eight-needs.py.  Every line it is given is appended to the file that is its
+62-eight-needs.py and 63-handler-limits.py.  Every line it is given is appended to the file that is its
 first argument.  Further arguments: "begin" publishes before it reads
 anything, "late" when its stdin has ended; "ask" waits in every event for the
 reply to a publish; "many" publishes a lot and reads the replies afterwards.
 Its messages are words; a connection opened with ?close is closed at once.
 """
+import base64
 import json
 import os
 import select
@@ -74,6 +75,28 @@ def stale():
     return " ".join(ask(c)["error"]["code"] for c in commands)
 
 
+def until_refused(what, conn):
+    """How many were taken before one was not."""
+    block = base64.b64encode(bytes(32768)).decode()
+    where = {"conn": conn} if what == "flood" else {"channel": "slow"}
+    command = "send" if what == "flood" else "publish"
+    for number in range(5000, 5400):
+        say({"id": number, command: {**where, "base64": block}})
+    while "error" not in (got := read()):
+        if "event" in got:
+            waiting.append(got)
+    sys.stderr.write(f"{what}: {got['reply'] - 5000} taken, then "
+                     f"{got['error']['code']}\n")
+    sys.stderr.flush()
+
+
+def big(conn, text):
+    codes = [ask(c)["error"]["code"] for c in (
+        {"send": {"conn": conn, "text": text}}, publish(text))]
+    say(publish(text))
+    say({"send": {"conn": conn, "text": " ".join(codes)}})
+
+
 def on_message(event):
     global remembered
     conn, word = event.get("conn"), event.get("text", "")
@@ -87,6 +110,10 @@ def on_message(event):
         close_twice(conn)
     elif word == "close in a thread":
         threading.Thread(target=close_twice, args=(conn,)).start()
+    elif word in ("flood", "fill"):
+        until_refused(word, conn)
+    elif word.startswith("big "):
+        big(conn, "x" * int(word[4:]))
     elif word == "wait for the next":
         while read() is not None:
             pass

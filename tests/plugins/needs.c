@@ -1,8 +1,9 @@
 /*
- * needs: does what users of such systems get wrong, for 62-eight-needs.py.
- * Its messages are words: "name", "remember", "stale", "loop", "close",
- * "forever", "publish FILE"; a connection that is opened with ?close is closed
- * in its on_open.  Threads that they start are joined in end().
+ * needs: does what users of such systems get wrong, for 62-eight-needs.py and
+ * 63-handler-limits.py.  Its messages are words: "name", "remember", "stale",
+ * "loop", "close", "forever", "publish FILE"; a connection that is opened with
+ * ?close is closed in its on_open.  "flood" sends and "fill" publishes until it
+ * may not, "pending" waits for its last send.  Threads are joined in end().
  */
 
 #include "daemon/handler/earshot.h"
@@ -17,6 +18,8 @@
 
 #define THREADS_MAX 8
 #define HOUR_US INT64_C(3600000000)
+#define BLOCK_BYTES 32768
+#define BLOCKS_MAX 1000
 
 static const struct es_host *host;
 static _Atomic es_conn remembered, closing;
@@ -24,6 +27,8 @@ static char file[256];
 static atomic_bool stopping;
 static pthread_t threads[THREADS_MAX];
 static unsigned thread_count;
+static char block[BLOCK_BYTES];
+static es_future *last;
 
 static void say(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
@@ -130,6 +135,39 @@ start(void *(*fn)(void *arg))
 		thread_count++;
 }
 
+/* How many were taken before one was not; last: the future of that. */
+static void
+until_refused(const char *what, es_conn conn, bool wait)
+{
+	es_future *f = NULL;
+	int count = 0, r = 0;
+
+	while (count < BLOCKS_MAX) {
+		r = conn != 0 ? es_send(host, conn, ES_BINARY, block,
+				    sizeof(block), wait ? &f : NULL)
+			      : es_publish(host, "slow", ES_BINARY, block,
+				    sizeof(block), NULL);
+		if (r < 0)
+			break;
+		if (last != NULL)
+			es_unref(host, last);
+		last = f;
+		f = NULL;
+		count++;
+	}
+	say("%s: %d taken, then %d", what, count, r);
+}
+
+static void *
+wait_for_last(void *arg)
+{
+	(void)arg;
+	say("pending: %d", es_await(host, last, ES_WAIT_FOREVER));
+	es_unref(host, last);
+	last = NULL;
+	return NULL;
+}
+
 static int
 answer_stale(es_conn conn)
 {
@@ -181,6 +219,14 @@ on_message(
 		return answer_name(conn);
 	if (strcmp(word, "stale") == 0)
 		return answer_stale(conn);
+	if (strcmp(word, "flood") == 0)
+		until_refused(word, conn, false);
+	if (strcmp(word, "fill") == 0)
+		until_refused(word, 0, false);
+	if (strcmp(word, "pending") == 0) {
+		until_refused(word, conn, true);
+		start(wait_for_last);
+	}
 	if (strcmp(word, "remember") == 0)
 		remembered = conn;
 	if (strcmp(word, "forever") == 0)

@@ -142,6 +142,7 @@ def scene_need_2_exec():
     with scene.Daemon(asker.conf + judge.conf) as daemon:
         stuck = handled.app(daemon, "/judge")
         stuck.send_text(f"until {go}")
+        judge.wait(lambda e: e.get("text", "").startswith("until"), "it waits")
         client = handled.app(daemon)
         client.send_text("ask slow a word")
         handled.wait_metric(daemon, "publishes_total", 1, "judge")
