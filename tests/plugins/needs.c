@@ -3,7 +3,8 @@
  * 63-handler-limits.py.  Its messages are words: "name", "remember", "stale",
  * "loop", "close", "forever", "publish FILE"; a connection that is opened with
  * ?close is closed in its on_open.  "flood" sends and "fill" publishes until it
- * may not, "pending" waits for its last send.  Threads are joined in end().
+ * may not, "pending" waits for its last send, "later" for a function in 50 ms.
+ * Threads are joined in end().
  */
 
 #include "daemon/handler/earshot.h"
@@ -60,6 +61,12 @@ await(int r, es_future **f)
 	return r;
 }
 
+static void
+run(void *arg)
+{
+	atomic_fetch_add((_Atomic unsigned *)arg, 1);
+}
+
 static int
 publish_and_wait(const char *text)
 {
@@ -67,6 +74,22 @@ publish_and_wait(const char *text)
 
 	return await(
 	    es_publish(host, "needs", ES_TEXT, text, strlen(text), &f), &f);
+}
+
+static void
+call_later(void)
+{
+	static _Atomic unsigned ran;
+	struct timespec from, to;
+	es_future *f;
+	int r;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &from);
+	r = await(es_call_later(host, 50000, run, &ran, NULL, &f), &f);
+	(void)clock_gettime(CLOCK_MONOTONIC, &to);
+	say("later: %d, ran %u, after %ld ms", r, ran,
+	    (to.tv_sec - from.tv_sec) * 1000 +
+		(to.tv_nsec - from.tv_nsec) / 1000000);
 }
 
 static int
@@ -219,6 +242,8 @@ on_message(
 		return answer_name(conn);
 	if (strcmp(word, "stale") == 0)
 		return answer_stale(conn);
+	if (strcmp(word, "later") == 0)
+		call_later();
 	if (strcmp(word, "flood") == 0)
 		until_refused(word, conn, false);
 	if (strcmp(word, "fill") == 0)

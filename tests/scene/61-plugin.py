@@ -333,6 +333,18 @@ def scene_a_background_job():
         scene.equal(daemon.wait(), 0, "exit code")
 
 
+def scene_a_function_when_it_is_time():
+    with scene.Daemon(handled.plugin("needs")) as daemon:
+        client = handled.app(daemon)
+        for number in (1, 2):
+            client.send_text("later")
+            told = daemon.wait_log(r"later: (-?\d+), ran (\d+), after (\d+)",
+                                   count=number)
+            scene.equal((told[1], told[2]), ("0", str(number)), "it runs once")
+            scene.check(int(told[3]) >= 50, f"after {told[3]} ms, not before")
+        client.close()
+
+
 def scene_consumed_in_order_and_with_a_gap():
     conf = handled.plugin(
         "record", "consume = in.*", "queue_messages = 4",

@@ -132,6 +132,18 @@ def scene_need_2_plugin():
         scene.in_time(time.monotonic() - began, 3, "a thread of its own waits "
                       "for a function in an hour, and end() joins it")
         scene.check("waited: -125" in daemon.log(), "ECANCELED")
+    with scene.Daemon(plugin()) as daemon:
+        client = handled.app(daemon)
+        client.send_text("forever")
+        daemon.wait_log("waits forever")
+        daemon.conf.write_text(daemon.conf.read_text().replace(
+            "/app", "/other"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("retires, its connections stay")
+        client.close()
+        daemon.wait_log("waited: -125")
+        daemon.wait_log("the former handler has ended")
+        scene.check(True, "after a reload, when its last connection has gone")
 
 
 def scene_need_2_exec():

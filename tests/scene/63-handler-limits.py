@@ -307,4 +307,21 @@ def scene_a_job_of_a_program_and_sigterm():
                 ears.close()
 
 
+def scene_every_number_is_in_the_papers():
+    room = scene.TOP / "daemon/handler"
+    papers = {"plugin": (room / "earshot_plugin.3").read_text(),
+              "exec": (room / "exec.md").read_text()}
+    only = {"plugin": {"processes", "commands_total", "restarts_total",
+                       "lost_total", "bad_lines_total"},
+            "exec": {"failed_total", "stuck", "in_flight_bytes"}}
+    with scene.Daemon(needs("path = /app")) as daemon:
+        names = {name.removeprefix("handler_").partition("{")[0]
+                 for name in daemon.metrics() if name.startswith("handler_")}
+    for kind, text in papers.items():
+        words = set(re.findall(r"\w+", text))
+        scene.equal(names - words, only[{"plugin": "plugin",
+                                         "exec": "exec"}[kind]] & names,
+                    f"{kind}: all but what is not its own")
+
+
 scene.play(globals())
