@@ -194,6 +194,12 @@ reply(struct worker *worker, int64_t id, int error, const char *text,
 	exec_pump_later(worker, 0);
 }
 
+void
+command_reply(struct worker *worker, int64_t id, int error, const char *text)
+{
+	reply(worker, id, error, text, NULL, NULL);
+}
+
 /* A filter had what the process published. */
 static void
 on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)

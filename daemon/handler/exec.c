@@ -426,16 +426,23 @@ exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 	char fault[WIRE_FAULT_BYTES_MAX], text[TEXT_SHOWN];
 	const size_t shown = len < sizeof(text) ? len : sizeof(text);
 	struct session *session;
+	int r;
 
 	memcpy(text, line, shown); /* reading it writes on it */
-	if (wire_get_command(line, len, &command, fault) == 0) {
-		if (command.kind != WIRE_DONE)
-			command_run(worker, &command, text, shown);
-		else if (on_done(worker, command.done) < 0)
+	r = wire_get_command(line, len, &command, fault);
+	if (r == 0 && command.kind != WIRE_DONE) {
+		command_run(worker, &command, text, shown);
+		return;
+	}
+	if (r == 0) {
+		r = on_done(worker, command.done);
+		command_reply(worker, command.id, r, NULL);
+		if (r < 0)
 			exec_on_bad(worker, "done: no such event", text, shown);
 		return;
 	}
 	exec_on_bad(worker, fault, text, shown);
+	command_reply(worker, command.id, r, fault);
 	session = command_session(worker, command.conn);
 	if (session != NULL)
 		session_error(session, -EBADMSG, fault);

@@ -3,8 +3,8 @@
  * 63-handler-limits.py.  Its messages are words: "name", "remember", "stale",
  * "loop", "close", "forever", "publish FILE"; a connection that is opened with
  * ?close is closed in its on_open.  "flood" sends and "fill" publishes until it
- * may not, "pending" waits for its last send, "later" for a function in 50 ms.
- * Threads are joined in end().
+ * may not, "pending" waits for its last send, "later" for a function in 50 ms;
+ * "calls" has as many of those wait as may.  Threads are joined in end().
  */
 
 #include "daemon/handler/earshot.h"
@@ -90,6 +90,22 @@ call_later(void)
 	say("later: %d, ran %u, after %ld ms", r, ran,
 	    (to.tv_sec - from.tv_sec) * 1000 +
 		(to.tv_nsec - from.tv_nsec) / 1000000);
+}
+
+static _Atomic unsigned calls_ran;
+
+/* From a worker: where it is the only one, none of them begins meanwhile. */
+static void
+calls(void)
+{
+	int runs = 0, laters = 0, r, s;
+
+	while ((r = es_run(host, run, &calls_ran, NULL, NULL)) == 0)
+		runs++;
+	while (
+	    (s = es_call_later(host, 100000, run, &calls_ran, NULL, NULL)) == 0)
+		laters++;
+	say("calls: %d run, %d later, then %d %d", runs, laters, r, s);
 }
 
 static int
@@ -242,6 +258,8 @@ on_message(
 		return answer_name(conn);
 	if (strcmp(word, "stale") == 0)
 		return answer_stale(conn);
+	if (strcmp(word, "calls") == 0)
+		calls();
 	if (strcmp(word, "later") == 0)
 		call_later();
 	if (strcmp(word, "flood") == 0)
@@ -284,6 +302,7 @@ static void
 end(void *state)
 {
 	(void)state;
+	say("ran: %u", calls_ran);
 	say("end: %d %d", publish_and_wait("end"), call_and_wait());
 	atomic_store(&stopping, true);
 	while (thread_count > 0)

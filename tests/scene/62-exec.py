@@ -193,6 +193,29 @@ def scene_lines_that_are_no_commands():
         other.close()
 
 
+def scene_whatever_has_an_id_has_a_reply():
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        wanted = {}
+        for number, (line, why) in enumerate((
+                ('{"id":%d,"fly":{}}', "unknown command: fly"),
+                ('{"send":{"conn":"@","text":1},"id":%d}', "bad value: text"),
+                ('{"id":%d}', "no command in it"),
+                ('{"id":%d,"done":99999}', None))):
+            client.send_text(("do " if "@" in line else "raw ") +
+                             line % number)
+            wanted[number] = ("ENOENT", "No such file or directory") \
+                if why is None else ("EBADMSG", why)
+        client.send_text('raw {"id":-7,"done":99999}')
+        for number, (code, text) in wanted.items():
+            error = told.wait(lambda e, n=number: e.get("reply") == n,
+                              f"reply {number}")["error"]
+            scene.equal((error["code"], error["message"]), (code, text),
+                        text)
+        client.close()
+
+
 def scene_a_long_line_is_cut_in_the_log():
     told = Told("line_bytes_max = 2K")
     with scene.Daemon(told.conf) as daemon:

@@ -178,6 +178,26 @@ def scene_in_flight_bytes_max():
                 each.close()
 
 
+def scene_functions_that_wait():
+    """For a worker as many as it has room for, for their time 65536."""
+    conf = plugin("path = /app", more="[limits]\nwork_threads = 1\n")
+    with scene.Daemon(conf) as daemon:
+        client, other = handled.app(daemon), handled.app(daemon)
+        client.send_text("calls")
+        other.send_text("name")
+        told = daemon.wait_log(r"calls: (\d+) run, (\d+) later, then (\S+) "
+                               r"(\S+)")
+        scene.equal(told[2], "65536", "functions wait for their time")
+        scene.equal((told[3], told[4]), ("-11", "-11"),
+                    f"they, and {told[1]} for a worker; one more: EAGAIN")
+        scene.check(other.read_text(), "another connection's message comes")
+        daemon.wait_metric("work_jobs_total", int(told[1]) + 65536)
+        for each in (client, other):
+            each.close()
+    scene.equal(re.search(r"ran: (\d+)", daemon.log())[1],
+                str(int(told[1]) + 65536), "all of them have run, once")
+
+
 def scene_message_bytes_max():
     conf = needs("path = /app", more="[limits]\nmessage_bytes_max = 1K\n")
     with scene.Daemon(conf) as daemon:
