@@ -10,7 +10,8 @@
  *   session as an error, because nobody knows what became of it; what was not
  *   goes to the next process; an open is asked again, OPEN_TRIES_MAX times,
  *   an error is told again;
- * - no event is done for callback_timeout: it is killed, and so on as above;
+ * - the oldest event is not done for callback_timeout, whatever others are: it
+ *   is killed, and so on as above;
  * - a line that is no command: counted, told; the connection it names gets
  *   an error;
  * - a command for a connection that has gone: counted, an error if a reply is
@@ -371,10 +372,12 @@ on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 
 	if (session == NULL)
 		return -ENOENT;
+	/* The one that is the oldest now has its time from here. */
+	if (list_first(&worker->flight) == &session->ready)
+		worker->progress_us = clock_now_us();
 	event = session->in_flight;
 	session->in_flight = NULL;
 	land(session);
-	worker->progress_us = clock_now_us();
 	if (event->kind == EVENT_OPEN)
 		session->known = true;
 	if (event->kind == EVENT_CLOSE)

@@ -57,7 +57,7 @@ struct worker {
 	unsigned flying; /* of those */
 	uint32_t sessions; /* that are with this place */
 	uint64_t seq;
-	int64_t progress_us; /* the last sign of life that counts */
+	int64_t progress_us; /* since then the oldest in flight is it */
 	es_call *pump, *late;
 	bool unsaid; /* something put into `in` is to be written */
 	struct hub_publisher publisher;

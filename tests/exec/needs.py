@@ -134,7 +134,8 @@ def handle(event):
         close_twice(event["conn"])
     elif event["event"] == "message":
         on_message(event)
-    say({"done": event["seq"]})
+    if event.get("text") != "never done":
+        say({"done": event["seq"]})
 
 
 if "begin" in HOW:

@@ -4,7 +4,8 @@
  * "loop", "close", "forever", "publish FILE"; a connection that is opened with
  * ?close is closed in its on_open.  "flood" sends and "fill" publishes until it
  * may not, "pending" waits for its last send, "later" for a function in 50 ms;
- * "calls" has as many of those wait as may.  Threads are joined in end().
+ * "calls" has as many of those wait as may.  "info", "history FROM", "subscribe
+ * FROM" say what these bring.  Threads are joined in end().
  */
 
 #include "daemon/handler/earshot.h"
@@ -223,6 +224,73 @@ answer_stale(es_conn conn)
 }
 
 static int
+answer_info(es_conn conn)
+{
+	const struct es_info *info;
+	es_future *f;
+	char text[256];
+	int r = es_info(host, conn, &f);
+
+	if (r < 0 || (r = es_await(host, f, ES_WAIT_FOREVER)) < 0)
+		return r;
+	info = es_result(host, f);
+	(void)snprintf(text, sizeof(text), "%u %d %llu %llu %s %s %s",
+	    info->subscriptions, info->closing,
+	    (unsigned long long)info->unsent_bytes,
+	    (unsigned long long)info->queued_messages, info->open.path,
+	    info->open.query, info->open.peer);
+	es_unref(host, f);
+	return es_send(host, conn, ES_TEXT, text, strlen(text), NULL);
+}
+
+static int
+answer_history(es_conn conn, const char *from)
+{
+	const struct es_history *past;
+	es_future *f;
+	char text[512];
+	int len, r = es_history(host, "past", from, 3, &f);
+	size_t i;
+
+	if (r < 0 || (r = es_await(host, f, ES_WAIT_FOREVER)) < 0)
+		return r;
+	past = es_result(host, f);
+	len = snprintf(text, sizeof(text), "%lld-%lld %s",
+	    (long long)past->oldest, (long long)past->newest,
+	    past->recovered ? "all" : "gap");
+	for (i = 0; i < past->count; i++) {
+		const struct es_message *m = &past->messages[i];
+
+		len += snprintf(text + len, sizeof(text) - (size_t)len,
+		    " %d:%.*s@%lld%s", m->kind, (int)m->len,
+		    (const char *)m->data, (long long)m->position.offset,
+		    m->position.epoch == past->epoch && m->time_us > 0 ? ""
+								       : "?");
+	}
+	es_unref(host, f);
+	return es_send(host, conn, ES_TEXT, text, strlen(text), NULL);
+}
+
+static int
+answer_subscribe(es_conn conn, const char *from)
+{
+	const struct es_subscribed *got;
+	es_future *f;
+	char text[128];
+	int r = es_subscribe(host, conn, "past", from, &f);
+
+	if (r < 0 || (r = es_await(host, f, ES_WAIT_FOREVER)) < 0)
+		return r;
+	got = es_result(host, f);
+	(void)snprintf(text, sizeof(text), "%016llx:%lld %s %lld-%lld",
+	    (unsigned long long)got->position.epoch,
+	    (long long)got->position.offset, got->recovered ? "all" : "gap",
+	    (long long)got->gap_from, (long long)got->gap_to);
+	es_unref(host, f);
+	return es_send(host, conn, ES_TEXT, text, strlen(text), NULL);
+}
+
+static int
 answer_name(es_conn conn)
 {
 	char text[32];
@@ -258,6 +326,12 @@ on_message(
 		return answer_name(conn);
 	if (strcmp(word, "stale") == 0)
 		return answer_stale(conn);
+	if (strcmp(word, "info") == 0)
+		return answer_info(conn);
+	if (strncmp(word, "history ", 8) == 0)
+		return answer_history(conn, word + 8);
+	if (strncmp(word, "subscribe ", 10) == 0)
+		return answer_subscribe(conn, word + 10);
 	if (strcmp(word, "calls") == 0)
 		calls();
 	if (strcmp(word, "later") == 0)

@@ -333,6 +333,38 @@ def scene_a_background_job():
         scene.equal(daemon.wait(), 0, "exit code")
 
 
+def scene_what_info_history_and_subscribe_bring():
+    conf = handled.plugin("needs", more="[channel past]\n"
+                          "history_messages = 4\nbuffer_bytes = 64K\n")
+    with scene.Daemon(conf) as daemon:
+        for text in ("one", "two", "three"):
+            daemon.publish("past", text)
+        daemon.publish("past", '{"n":4}', "application/json")
+        at = daemon.publish("past", "five")["position"]
+        epoch = at.split(":")[0]
+        client = handled.app(daemon, "/app?a=1")
+
+        def ask(words):
+            client.send_text(words)
+            return client.read_text()
+        peer = "%s:%d" % client.sock.getsockname()
+        scene.equal(ask("info"), f"0 0 0 1 /app a=1 {peer}", "info")
+        scene.equal(ask("history oldest"),
+                    "2-5 all 0:two@2 0:three@3 1:{\"n\":4}@4",
+                    "history: the first three of four")
+        scene.equal(ask("history -2"), "2-5 all 1:{\"n\":4}@4 0:five@5",
+                    "the last two")
+        scene.equal(ask(f"history {epoch}:3"),
+                    "2-5 all 1:{\"n\":4}@4 0:five@5", "behind a position")
+        scene.equal(ask(f"history {'0' * 15}1:3").split(" 0:")[0], "2-5 gap",
+                    "behind another epoch's")
+        scene.equal(ask(f"subscribe {epoch}:4"), "five",
+                    "subscribe: what follows a position")
+        scene.equal(client.read_text(), f"{epoch}:4 all 0-0", "which it tells")
+        scene.equal(ask("info"), f"1 0 0 1 /app a=1 {peer}", "info again")
+        client.close()
+
+
 def scene_a_function_when_it_is_time():
     with scene.Daemon(handled.plugin("needs")) as daemon:
         client = handled.app(daemon)

@@ -388,6 +388,22 @@ def scene_a_connection_stays_with_its_process():
         scene.equal(pid_of(late), gone, "the next goes where the fewest are")
 
 
+def scene_bound_by_channel():
+    told = Told("channel = chat.*")
+    with scene.Daemon(told.conf) as daemon:
+        client = daemon.ws("chat.one")
+        daemon.publish("chat.one", "heard")
+        scene.equal(client.read_text(), "heard", "it hears its channel")
+        client.send_text("to the handler")
+        told.wait(lambda e: e.get("text") == "to the handler", "a message")
+        scene.equal([e.get("channel") for e in told.events()],
+                    ["chat.one", None], "its open names the channel")
+        daemon.publish("chat.one", "again")
+        scene.equal(client.read_text(), "again",
+                    "what went to the handler was not published")
+        client.close()
+
+
 def scene_a_program_that_cannot_run():
     if scene.MODE == "valgrind":
         raise scene.Skip("a child that cannot exec is a leak")

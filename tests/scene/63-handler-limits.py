@@ -248,6 +248,23 @@ def scene_back_off():
         scene.check(metric(daemon, "restarts_total") >= 5, "counted")
 
 
+def scene_callback_timeout_while_others_are_done():
+    with scene.Daemon(needs("path = /app", "callback_timeout = 400ms")) \
+            as daemon:
+        stuck, other = handled.app(daemon), handled.app(daemon)
+        stuck.send_text("never done")
+        end = scene.deadline(10)
+        while metric(daemon, "late_total") == 0:
+            other.send_text("name")
+            other.read_text()
+            if time.monotonic() > end:
+                raise scene.Failure("it goes on")
+        handled.wait_metric(daemon, "lost_total", 1)
+        scene.check(True, "one event of one connection is not done: killed")
+        stuck.close()
+        other.close()
+
+
 def scene_nobody_waits_for_who_floods():
     for kind in KINDS:
         conf = handled.plugin(
