@@ -70,10 +70,12 @@ def scene_window():
             for n in range(5):
                 client.send_text(str(n))
         handled.wait_metric(daemon, "queued", 18)
+        handled.wait_metric(daemon, "busy", 3)  # the process runs
         scene.equal(metric(daemon, "busy"), 3, "of 3 connections with 6 "
                     "events each, 3 are with the process")
         clients += [handled.app(daemon) for _ in range(5)]
         handled.wait_metric(daemon, "queued", 23)
+        handled.wait_metric(daemon, "busy", 4)
         daemon.wait_log("holds 4: ")
         scene.equal(metric(daemon, "busy"), 4, "of 8 connections, 4: window")
         scene.equal(daemon.log_count("holds 5: "), 0, "and no more")
