@@ -205,6 +205,25 @@ def scene_need_3_exec():
                     [], "not given to a handler that has ended, either")
 
 
+def scene_need_3_exec_in_a_drain():
+    go = scene.TMP / "go-drain"
+    program = Program("", "path = /app")
+    with scene.Daemon(program.conf) as daemon:
+        ears = daemon.ws("last")
+        client = handled.app(daemon)
+        client.send_text(f"until {go}")
+        client.send_text("ask last a word")
+        handled.wait_metric(daemon, "queued", 2)
+        daemon.signal()
+        daemon.wait_log("INFO draining")
+        go.touch()
+        scene.equal(ears.read_text(), "a word", "what it publishes is heard")
+        for each in (ears, client):
+            scene.equal(each.read_closed()[0], 1001, "then the close")
+        scene.equal(daemon.wait(), 0, "exit code")
+        scene.check("ok" in program.replies()[1000], "it had its reply")
+
+
 def scene_need_3_exec_in_a_reload():
     """The daemon goes on: so a publish is done, if nobody is told where."""
     program = Program("late", "path = /app")
