@@ -241,7 +241,7 @@ has_room(const struct session *session)
 }
 
 static bool
-is_for_nobody(const struct session *session)
+is_for_nobody(const struct session *session) LOOP_THREAD
 {
 	const struct handler *handler = session->handler;
 

@@ -393,7 +393,7 @@ on_spawned(es_future *f, void *arg)
 		exec_on_up(worker);
 }
 
-/* option.KEY as a variable, all in one piece of memory.  NULL: there is none. */
+/* option.KEY as variables, in one piece of memory.  NULL: there is none. */
 static char **
 options_new(const struct conf_handler *conf)
 {

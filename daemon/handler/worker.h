@@ -91,8 +91,8 @@ struct wire_command;
 void command_run(struct worker *worker, const struct wire_command *command,
     const void *text, size_t len) LOOP_THREAD;
 /* To a line that is not run as a command; text: NULL, the error's own. */
-void command_reply(struct worker *worker, int64_t id, int error,
-    const char *text) LOOP_THREAD;
+void command_reply(
+    struct worker *worker, int64_t id, int error, const char *text) LOOP_THREAD;
 /* The handler's session of that name; NULL: gone, or another's. */
 struct session *command_session(struct worker *worker, es_conn conn);
 void command_init(struct worker *worker);
