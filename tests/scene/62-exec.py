@@ -142,6 +142,20 @@ def scene_every_command():
         ears.close()
 
 
+def scene_what_a_refused_one_sent_meanwhile():
+    told, go = Told(), scene.TMP / "go-refuse"
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon, f"/app?refuse={go}")
+        for n in range(3):
+            client.send_text(str(n))
+        handled.wait_metric(daemon, "queued", 4)
+        go.touch()
+        scene.equal(client.read_closed(), (4401, "not you"), "refuse")
+        told.wait(lambda e: e["event"] == "close", "its close")
+        scene.equal([e["event"] for e in told.events()], ["open", "close"],
+                    "is not given to the handler")
+
+
 BAD = (
     ("nonsense", "not a JSON object"), ('{"done":', "not JSON"),
     ("[]", "not a JSON object"), ("{}", "no command in it"),

@@ -97,6 +97,32 @@ def blocked(kind, go, *lines):
         "path = /app", *FAST, *lines)
 
 
+def scene_queue_messages():
+    """Not read from so many on, and read again when half of them are done."""
+    path = scene.TMP / "half"
+    conf = handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/told.py {path}", "path = /app",
+        "queue_messages = 8")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon)
+        handled.wait_metric(daemon, "events_total", 1)
+        for n in range(60):
+            client.send_text(f"wait {path}-{n}".ljust(600))
+        handled.wait_metric(daemon, "pauses_total", 1)
+        first = int(metric(daemon, "queued"))
+        scene.check(8 <= first < 60, f"{first} of 60 are in")
+        for n in range(first - 3):
+            (scene.TMP / f"half-{n}").touch()
+        handled.wait_metric(daemon, "events_total", 1 + first - 3)
+        handled.wait_metric(daemon, "queued", 4)
+        scene.check(True, "3 were left, more are read")
+        for n in range(60):
+            (scene.TMP / f"half-{n}").touch()
+        handled.wait_metric(daemon, "events_total", 61)
+        scene.check(True, "all of them are handled")
+        client.close()
+
+
 def scene_queue_bytes():
     for kind in KINDS:
         go = scene.TMP / f"go-bytes-{kind}"
