@@ -239,6 +239,8 @@ answer_info(es_conn conn)
 	    (unsigned long long)info->unsent_bytes,
 	    (unsigned long long)info->queued_messages, info->open.path,
 	    info->open.query, info->open.peer);
+	if (info->closing)
+		say("closing");
 	es_unref(host, f);
 	return es_send(host, conn, ES_TEXT, text, strlen(text), NULL);
 }
@@ -334,6 +336,10 @@ on_message(
 		return answer_subscribe(conn, word + 10);
 	if (strcmp(word, "calls") == 0)
 		calls();
+	if (strcmp(word, "closing") == 0) {
+		(void)es_close(host, conn, 4001, "first");
+		(void)answer_info(conn);
+	}
 	if (strcmp(word, "later") == 0)
 		call_later();
 	if (strcmp(word, "flood") == 0)

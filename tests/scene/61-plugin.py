@@ -362,7 +362,9 @@ def scene_what_info_history_and_subscribe_bring():
                     "subscribe: what follows a position")
         scene.equal(client.read_text(), f"{epoch}:4 all 0-0", "which it tells")
         scene.equal(ask("info"), f"1 0 0 1 /app a=1 {peer}", "info again")
-        client.close()
+        client.send_text("closing")
+        scene.equal(client.read_closed(), (4001, "first"), "closed")
+        daemon.wait_log("INFO closing handler=it")
 
 
 def scene_a_function_when_it_is_time():
