@@ -464,6 +464,8 @@ lost_event(const struct event *event, const char *text)
 	error->error = -ECONNRESET;
 	error->again = true;
 	error->lost = event != NULL ? event->seq : 0;
+	if (event != NULL && event->kind == EVENT_CLOSE)
+		error->code = event->code; /* nothing follows: it says so */
 	return error;
 }
 
@@ -487,7 +489,8 @@ lose(struct session *session, struct event *event) LOOP_THREAD
 	session->told = true;
 	if (event->kind == EVENT_ERROR ||
 	    (event->kind == EVENT_OPEN && event->code < OPEN_TRIES_MAX)) {
-		event->code++; /* it has no other use for that */
+		if (event->kind == EVENT_OPEN)
+			event->code++; /* it has no other use for that */
 		event->again = true;
 		list_prepend(&session->events, &event->node);
 		return;

@@ -32,7 +32,7 @@ struct event {
 	enum event_kind kind;
 	enum message_kind message_kind;
 	int error; /* of EVENT_ERROR */
-	uint16_t code; /* of EVENT_CLOSE */
+	uint16_t code; /* of EVENT_CLOSE; of an error: of a close lost */
 	bool again; /* exec: a process died over it */
 	uint64_t seq, lost; /* exec: its number; of an error: what was lost */
 	uint64_t end; /* exec: where its line ends in what was written */

@@ -253,6 +253,22 @@ def scene_stderr_goes_to_the_log():
         client.close()
 
 
+def scene_one_that_says_too_much():
+    """The log is spared, the counter is not."""
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        for n in range(50):
+            client.send_text(f"stderr word {n}")
+            client.send_text(f"raw nonsense {n}")
+        handled.wait_metric(daemon, "bad_lines_total", 50)
+        told.wait(lambda e: e.get("text") == "raw nonsense 49", "the last")
+        daemon.wait_log("INFO word 19 handler=it$")
+        scene.equal([daemon.log_count(p) for p in (r"INFO word", "nonsense")],
+                    [20, 20], "lines in the log, of 50 each")
+        client.close()
+
+
 def scene_a_process_dies():
     told = Told()
     with scene.Daemon(told.conf) as daemon:
@@ -290,6 +306,23 @@ def scene_it_dies_over_an_open():
         client = handled.app(daemon, "/app?die")
         scene.equal(client.read_closed(), (1011, "its handler failed"),
                     "each time: closed, not let in")
+
+
+def scene_it_dies_over_a_close():
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        client.send_text("mortal")
+        client.send_close(4000, "enough")
+        client.read_closed()
+        error = told.wait(lambda e: "lost" in e, "on_error, in its successor")
+        handled.wait_metric(daemon, "events_total", 4)
+        events = told.events()
+        scene.equal([e["event"] for e in events],
+                    ["open", "message", "close", "error"], "and no more")
+        scene.equal((error["lost"], error["code"], error["path"]),
+                    (events[2]["seq"], 4000, "/app"), "which says so")
+        scene.equal(handled.handler_metric(daemon, "queued"), 0, "queued")
 
 
 def scene_it_takes_too_long():
