@@ -219,6 +219,43 @@ def scene_a_blocking_open_delays_nobody_else():
             client.close()
 
 
+def scene_longer_than_callback_timeout():
+    """It cannot be ended: told, counted, and seen until it ends."""
+    go = scene.TMP / "go-late"
+    conf = handled.plugin("record", "path = /app", "callback_timeout = 50ms",
+                          f"option.message_until = {go}")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon)
+        client.send_text("block")
+        told = daemon.wait_log("callback runs for longer than callback_timeout"
+                               r" handler=it conn=\d+\.\d+")
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "late_total", "stuck")], [1, 1], told[0])
+        go.touch()
+        handled.wait_metric(daemon, "events_total", 2)
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "late_total", "stuck")], [1, 0], "when it has ended")
+        client.send_text("user")
+        scene.equal(client.read_text(), "2", "its connection lives")
+        client.close()
+
+
+def scene_two_at_once_of_which_one_blocks():
+    """They become ready in one iteration, and go to workers together."""
+    go = scene.TMP / "go-round"
+    conf = handled.plugin("record", "consume = jobs",
+                          f"option.message_until = {go}") + handled.conf(
+        f"plugin = {handled.PLUGINS}/record.so", "consume = jobs",
+        name="other")
+    with scene.Daemon(conf) as daemon:
+        daemon.publish("jobs", "one")
+        handled.wait_metric(daemon, "events_total", 1, "other")
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "events_total", "busy")], [0, 1], "one is done, one blocks")
+        go.touch()
+        handled.wait_metric(daemon, "events_total", 1)
+
+
 def scene_200_requests_to_4_workers():
     """Row 50: four at a time, and a stream goes on beside them."""
     go = scene.TMP / "go-requests"

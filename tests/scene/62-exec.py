@@ -376,6 +376,21 @@ def scene_a_slow_process_delays_nobody_else():
         fast.close()
 
 
+def scene_it_does_not_read_its_replies():
+    file = scene.TMP / "unread.py"
+    file.write_text(
+        "import sys, time\nfor n in range(60000):\n"
+        " print('{\"id\":1,\"publish\":{\"channel\":\"c\",\"text\":\"x\"}}')\n"
+        "sys.stdout.flush()\ntime.sleep(60)\n")
+    conf = handled.conf(f"exec = {scene.PY} {file}", "path = /app",
+                        "backoff_min = 1h", "backoff_max = 1h")
+    with scene.Daemon(conf) as daemon:
+        daemon.wait_log("process \\d+ does not read its replies: killed")
+        daemon.wait_log("was ended by SIGKILL")
+        scene.check(handled.handler_metric(daemon, "bad_lines_total") >= 1,
+                    "counted")
+
+
 def scene_it_closes_its_ends():
     for word in ("mute", "deaf", "end half a li"):
         told = Told()

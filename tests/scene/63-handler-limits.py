@@ -202,6 +202,8 @@ def scene_in_flight_bytes_max():
             scene.check(metric(daemon, "again_total") >= 1, "counted")
             go.touch()
             daemon.wait_metric('channel_messages_total{channel="slow"}', 7)
+            scene.wait_until(lambda: metric(daemon, "in_flight_bytes") == 0,
+                             "nothing is on its way any more")
             for each in (client, stuck):
                 each.close()
 
