@@ -112,6 +112,11 @@ def on_message(event):
         threading.Thread(target=close_twice, args=(conn,)).start()
     elif word in ("flood", "fill"):
         until_refused(word, conn)
+    elif word == "die":
+        os._exit(3)
+    elif word == "flood without id":
+        for _ in range(400):
+            say({"send": {"conn": conn, "text": "x" * 32768}})
     elif word.startswith("big "):
         big(conn, "x" * int(word[4:]))
     elif word == "wait for the next":

@@ -264,7 +264,7 @@ answer_history(es_conn conn, const char *from)
 		const struct es_message *m = &past->messages[i];
 
 		len += snprintf(text + len, sizeof(text) - (size_t)len,
-		    " %d:%.*s@%lld%s", m->kind, (int)m->len,
+		    " %d:%.*s@%lld%s", m->kind, (int)(m->len < 8 ? m->len : 8),
 		    (const char *)m->data, (long long)m->position.offset,
 		    m->position.epoch == past->epoch && m->time_us > 0 ? ""
 								       : "?");
@@ -350,6 +350,8 @@ on_message(
 		until_refused(word, conn, true);
 		start(wait_for_last);
 	}
+	if (strcmp(word, "unsubscribe") == 0)
+		return es_unsubscribe(host, conn, "past", NULL);
 	if (strcmp(word, "remember") == 0)
 		remembered = conn;
 	if (strcmp(word, "forever") == 0)

@@ -376,6 +376,25 @@ def scene_a_slow_process_delays_nobody_else():
         fast.close()
 
 
+def scene_what_it_has_started_ends_with_it():
+    conf = handled.conf("exec = /bin/sh -c 'sleep 1000 & echo child $! >&2; "
+                        "kill -9 $$'", "path = /app", "backoff_min = 1h",
+                        "backoff_max = 1h")
+    with scene.Daemon(conf) as daemon:
+        child = int(daemon.wait_log(r"child (\d+)")[1])
+        daemon.wait_log("was ended by SIGKILL")
+        scene.wait_until(lambda: not is_there(child), "it has gone")
+        scene.check(True, "its child has gone")
+
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def scene_it_does_not_read_its_replies():
     file = scene.TMP / "unread.py"
     file.write_text(

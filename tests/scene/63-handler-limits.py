@@ -183,6 +183,23 @@ def scene_send_bytes_max():
             scene.check(True, "what was taken is heard")
 
 
+def scene_a_send_without_id_to_who_does_not_read():
+    file = scene.TMP / "again"
+    conf = handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/needs.py {file}", "path = /app",
+        "send_bytes_max = 256K")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon, receive_bytes=4096)
+        client.send_text("flood without id")
+        handled.wait_metric(daemon, "again_total", 1)
+        read = 0
+        while '"error":"EAGAIN"' not in file.read_text():
+            client.read_message()
+            read += 1
+        scene.check(read < 400, "its on_error")
+        client.close()
+
+
 def scene_in_flight_bytes_max():
     """What waits for a filter is on its way."""
     for kind, (conf, refused) in KINDS.items():
@@ -200,8 +217,17 @@ def scene_in_flight_bytes_max():
             scene.equal((told[1], told[2]), ("7", refused),
                         f"{kind}: 7 blocks and what they cost, then")
             scene.check(metric(daemon, "again_total") >= 1, "counted")
+            count = 7
+            if kind == "exec":  # who comes after it has room of its own
+                client.send_text("die")
+                handled.wait_metric(daemon, "lost_total", 1)
+                client.send_text("fill")
+                told = daemon.wait_log(r"fill: (\d+) taken", count=2)
+                scene.equal(told[1], "7", "its successor: as many")
+                count = 14
             go.touch()
-            daemon.wait_metric('channel_messages_total{channel="slow"}', 7)
+            daemon.wait_metric(
+                'channel_messages_total{channel="slow"}', count)
             scene.wait_until(lambda: metric(daemon, "in_flight_bytes") == 0,
                              "nothing is on its way any more")
             for each in (client, stuck):
