@@ -18,6 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define NO_REPLY "no reply, its stdin has ended"
 #define ASK_COST 256 /* counted for a publish that waits, beside its bytes */
 
 struct session *
@@ -176,7 +177,7 @@ reply(struct worker *worker, int64_t id, int error, const char *text,
 {
 	int r;
 
-	if (id < 0 || worker->in_fd < 0) /* then tell_unwanted() has told */
+	if (id < 0 || worker->in_fd < 0) /* what_is_wrong() tells of it */
 		return;
 	if (worker->in.len > EXEC_AHEAD_BYTES_MAX) {
 		exec_on_bad(worker, "replies are not read", "", 0);
@@ -211,6 +212,8 @@ on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
 	reply(worker, (int64_t)verdict->cookie,
 	    verdict->offset < 0 ? (int)verdict->offset : 0, verdict->text,
 	    &verdict->position, NULL);
+	if (worker->in_fd < 0 && (int64_t)verdict->cookie >= 0)
+		exec_on_bad(worker, NO_REPLY, "", 0);
 	if (worker->state == WORKER_ENDING)
 		exec_pump_later(worker, 0); /* its stdin may end now */
 }
@@ -255,8 +258,7 @@ what_is_wrong(
 	if (error == -ESHUTDOWN)
 		return "not published, the daemon ends";
 	if (command->id >= 0)
-		return worker->in_fd < 0 ? "no reply, its stdin has ended"
-					 : NULL;
+		return worker->in_fd < 0 ? NO_REPLY : NULL;
 	if (error == -EAGAIN && command->kind == WIRE_PUBLISH)
 		return "publish: in_flight_bytes_max";
 	/* Of a send that is EAGAIN its connection's on_error is told. */
@@ -288,7 +290,8 @@ command_run(struct worker *worker, const struct wire_command *command,
 		else
 			reply(worker, command->id, r, NULL, NULL, NULL);
 	}
-	r = r == -EINPROGRESS ? 0 : r;
+	if (r == -EINPROGRESS)
+		return; /* on_verdict() goes on */
 	wrong = what_is_wrong(worker, command, r);
 	if (wrong != NULL)
 		exec_on_bad(worker, wrong, text, len);
