@@ -296,6 +296,6 @@ command_run(struct worker *worker, const struct wire_command *command,
 	if (wrong != NULL)
 		exec_on_bad(worker, wrong, text, len);
 	else if (r == -EAGAIN && command->id < 0)
-		session_error(command_session(worker, command->conn), r,
+		exec_tell(command_session(worker, command->conn), r,
 		    "send_bytes_max: the peer does not read");
 }

@@ -40,6 +40,7 @@
 #define TEXT_SHOWN 200 /* of a line that is no command */
 #define OPEN_TRIES_MAX 3
 #define AGAIN_US ES_MS(20)
+#define TELL_ONCE_AMONG 8 /* events of a queue, from its end */
 
 int
 exec_new(struct handler *handler)
@@ -422,6 +423,27 @@ exec_on_bad(
 	    handler->conf->name);
 }
 
+/*
+ * A process that errs without end would fill its connection's queue: while one
+ * error waits there, another one of its kind is not added.  Of each kind there
+ * is one among the last so many, and these are bounded as messages are.
+ */
+void
+exec_tell(struct session *session, int error, const char *text)
+{
+	struct list *node = session->events.prev;
+	unsigned i;
+
+	for (i = 0; i < TELL_ONCE_AMONG && node != &session->events; i++) {
+		struct event *event = LIST_ENTRY(node, struct event, node);
+
+		if (event->kind == EVENT_ERROR && event->error == error)
+			return;
+		node = node->prev;
+	}
+	session_error(session, error, text);
+}
+
 void
 exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 {
@@ -448,7 +470,7 @@ exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 	command_reply(worker, command.id, r, fault);
 	session = command_session(worker, command.conn);
 	if (session != NULL)
-		session_error(session, -EBADMSG, fault);
+		exec_tell(session, -EBADMSG, fault);
 }
 
 /* The process is gone */

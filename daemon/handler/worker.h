@@ -105,6 +105,9 @@ void exec_on_line(struct worker *worker, uint8_t *line, size_t len) LOOP_THREAD;
 void exec_on_bad(struct worker *worker, const char *what, const void *line,
     size_t len) LOOP_THREAD;
 void exec_on_over(struct worker *worker) LOOP_THREAD;
+/* What a command of its process did wrong, to the connection's on_error. */
+void exec_tell(
+    struct session *session, int error, const char *text) LOOP_THREAD;
 /* The session whose event of that number it has; NULL: none. */
 struct session *exec_flying(struct worker *worker, uint64_t seq);
 

@@ -112,6 +112,9 @@ def on_message(event):
         threading.Thread(target=close_twice, args=(conn,)).start()
     elif word in ("flood", "fill"):
         until_refused(word, conn)
+    elif word == "err without end":
+        for _ in range(2000):
+            say({"send": {"conn": conn, "text": 1}})
     elif word == "die":
         os._exit(3)
     elif word == "flood without id":

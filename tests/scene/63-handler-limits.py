@@ -200,6 +200,21 @@ def scene_a_send_without_id_to_who_does_not_read():
         client.close()
 
 
+def scene_errors_do_not_fill_the_queue():
+    conf = needs("path = /app", "send_bytes_max = 256K")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon, receive_bytes=4096)
+        client.send_text("err without end")
+        client.send_text("flood without id")
+        handled.wait_metric(daemon, "again_total", 20)
+        handled.wait_metric(daemon, "bad_lines_total", 2000)
+        handled.wait_metric(daemon, "events_total", 3)
+        scene.check(metric(daemon, "queued") + metric(
+            daemon, "events_total") < 64, "2000 bad lines and refused sends: "
+            "one error, until it is heard")
+        client.close()
+
+
 def scene_in_flight_bytes_max():
     """What waits for a filter is on its way."""
     for kind, (conf, refused) in KINDS.items():
