@@ -222,7 +222,7 @@ def scene_a_blocking_open_delays_nobody_else():
 def scene_longer_than_callback_timeout():
     """It cannot be ended: told, counted, and seen until it ends."""
     go = scene.TMP / "go-late"
-    conf = handled.plugin("record", "path = /app", "callback_timeout = 50ms",
+    conf = handled.plugin("record", "path = /app", "callback_timeout = 500ms",
                           f"option.message_until = {go}")
     with scene.Daemon(conf) as daemon:
         client = handled.app(daemon)

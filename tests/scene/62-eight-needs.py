@@ -107,7 +107,7 @@ def scene_need_1_exec():
         scene.equal(sorted(history(daemon, "asked")),
                     ["close", "message", "message", "open", "publish"],
                     "inside each kind of event")
-    program = Program("", "path = /app", "callback_timeout = 300ms")
+    program = Program("", "path = /app", "callback_timeout = 1s")
     with scene.Daemon(program.conf) as daemon:
         client = handled.app(daemon)
         client.send_text("wait for the next")
