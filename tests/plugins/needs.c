@@ -3,9 +3,10 @@
  * 63-handler-limits.py.  Its messages are words: "name", "remember", "stale",
  * "loop", "close", "forever", "publish FILE"; a connection that is opened with
  * ?close is closed in its on_open.  "flood" sends and "fill" publishes until it
- * may not, "pending" waits for its last send, "later" for a function in 50 ms;
- * "calls" has as many of those wait as may.  "info", "history FROM", "subscribe
- * FROM" say what these bring.  Threads are joined in end().
+ * may not, "pending" waits in its on_close for the last send, "later" for a
+ * function in 50 ms, "calls" has as many of those wait as may.  "info",
+ * "history FROM", "subscribe FROM" say what these bring.  Threads are joined in
+ * end().
  */
 
 #include "daemon/handler/earshot.h"
@@ -198,16 +199,6 @@ until_refused(const char *what, es_conn conn, bool wait)
 	say("%s: %d taken, then %d", what, count, r);
 }
 
-static void *
-wait_for_last(void *arg)
-{
-	(void)arg;
-	say("pending: %d", es_await(host, last, ES_WAIT_FOREVER));
-	es_unref(host, last);
-	last = NULL;
-	return NULL;
-}
-
 static int
 answer_stale(es_conn conn)
 {
@@ -346,10 +337,8 @@ on_message(
 		until_refused(word, conn, false);
 	if (strcmp(word, "fill") == 0)
 		until_refused(word, 0, false);
-	if (strcmp(word, "pending") == 0) {
+	if (strcmp(word, "pending") == 0)
 		until_refused(word, conn, true);
-		start(wait_for_last);
-	}
 	if (strcmp(word, "unsubscribe") == 0)
 		return es_unsubscribe(host, conn, "past", NULL);
 	if (strcmp(word, "remember") == 0)
@@ -378,6 +367,11 @@ on_close(
 	(void)conn;
 	(void)user;
 	say("close %u %s", code, reason);
+	if (last == NULL)
+		return;
+	say("pending: %d", es_await(host, last, ES_WAIT_FOREVER));
+	es_unref(host, last);
+	last = NULL;
 }
 
 static void

@@ -253,6 +253,27 @@ def scene_stderr_goes_to_the_log():
         client.close()
 
 
+def scene_a_connection_of_another_handler():
+    told, other = Told(), Told()
+    conf = told.conf + other.conf.replace("[handler it]", "[handler other]") \
+        .replace("path = /app", "path = /other")
+    with scene.Daemon(conf) as daemon:
+        client, its = handled.app(daemon), handled.app(daemon, "/other")
+        name = other.wait(lambda e: e["event"] == "open", "its open")["conn"]
+        for number, command in enumerate((
+                {"send": {"conn": name, "text": "x"}},
+                {"close": {"conn": name}},
+                {"subscribe": {"conn": name, "channel": "c"}})):
+            client.send_text("raw " + json.dumps({"id": number, **command}))
+            scene.equal(told.wait(lambda e, n=number: e.get("reply") == n,
+                                  "a reply")["error"]["code"], "ENOTCONN",
+                        f"{list(command)[0]}: not its own")
+        its.send_text('do {"send":{"conn":"@","text":"as ever"}}')
+        scene.equal(its.read_text(), "as ever", "which feels nothing of it")
+        client.close()
+        its.close()
+
+
 def scene_one_that_says_too_much():
     """The log is spared, the counter is not."""
     told = Told()

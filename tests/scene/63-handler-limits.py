@@ -375,7 +375,7 @@ def scene_sends_that_wait_when_the_peer_leaves():
         daemon.wait_log("pending: [0-9]+ taken, then -11")
         client.close()
         daemon.wait_log("pending: -107")
-        scene.check(True, "ENOTCONN for the one that waits for its send")
+        scene.check(True, "ENOTCONN, for who waits for one in on_close")
 
 
 def scene_a_job_of_a_program_and_sigterm():
