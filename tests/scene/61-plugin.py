@@ -404,6 +404,11 @@ def scene_what_info_history_and_subscribe_bring():
         scene.equal(client.read_text(), f"{epoch}:4 all 0-0", "which it tells")
         scene.equal(info(), f"1 0 0 1 /app a=1 {peer}", "info again")
         client.send_text("unsubscribe")
+        client.send_text(f"subscribe {'0' * 15}1:3")
+        got = [client.read_text() for _ in range(5)]
+        scene.equal([t for t in got if " gap " in t and epoch in t][0],
+                    f"{epoch}:1 gap 0-0", "behind another epoch's")
+        client.send_text("unsubscribe")
         for letter in "abc":
             daemon.publish("past", letter * 1900000)
         scene.equal(ask("history -3").split()[2:], ["0:aaaaaaaa@6",
