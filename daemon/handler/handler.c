@@ -116,6 +116,9 @@ on_tick(void *arg)
 		if (handler->exec == NULL)
 			plugin_tick(handler, now_us);
 		filter_tick(handler, now_us);
+		/* What was on its way and held them may have been cancelled. */
+		LIST_EACH_SAFE(each, after, &handler->sessions)
+		session_go_on(LIST_ENTRY(each, struct session, node));
 	}
 	consume_tick(handlers);
 	outbox_tick(handlers->outbox);

@@ -141,10 +141,5 @@ void handlers_check_waiting(struct handlers *handlers);
 
 /* handler.c.  The last reference frees the struct, not what it holds. */
 void handlers_unref(struct handlers *handlers) ANY_THREAD;
-/* later.c: es_run(), es_call_later() */
-int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
-    es_drop drop, es_future **ret_future) ANY_THREAD;
-/* What of that waits for its time does not run any more, and hears so. */
-void laters_drop(struct handler *handler) LOOP_THREAD;
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
 
 #include <assert.h>

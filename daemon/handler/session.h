@@ -113,14 +113,17 @@ void session_push(struct session *session, struct event *event) LOOP_THREAD;
 void session_push_front(struct session *session, struct event *event);
 /* Something changed: pause or go on reading, hand out events, end. */
 void session_update(struct session *session) LOOP_THREAD;
+/* It may be held no more. */
+void session_go_on(struct session *session) LOOP_THREAD;
 /* Events that were handled, with so many bytes. */
 void session_handled(struct session *session, int64_t events, int64_t bytes);
 /* The handler does not want the connection. */
 void session_refuse(
     struct session *session, uint16_t code, const char *reason) LOOP_THREAD;
 void session_free(struct session *session) LOOP_THREAD;
-/* Sessions that are gone and handled are freed. */
-bool session_is_over(const struct session *session);
+bool session_is_over(const struct session *session); /* to be freed */
+/* Any thread: its peer does not read; half of send_bytes_max is left. */
+bool session_is_held(const struct session *session);
 /* Of what may wait, all of it, or that part. */
 bool session_queue_is_full(const struct session *session, int64_t part);
 
@@ -130,7 +133,6 @@ session_consumes(const struct session *session)
 	return session->name == 0 && session->asking == NULL &&
 	       session->link == NULL;
 }
-
 int session_init(struct handler *handler, const struct es_open *open,
     struct session **ret_session) LOOP_THREAD;
 

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 import tempfile
+import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import handled
@@ -180,6 +181,26 @@ def scene_send_bytes_max():
                     raise scene.Failure("half a block")
             client.close()
             scene.check(True, "what was taken is heard")
+
+
+def scene_an_echo_to_who_does_not_read():
+    """It slows down instead of failing: its peer is not read, either."""
+    count = 600
+    conf = handled.plugin("echo", "path = /app", "send_bytes_max = 1M")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon, receive_bytes=4096)
+        sender = threading.Thread(target=lambda: [client.send_frame(
+            scene.BINARY, bytes([n % 256]) * BLOCK) for n in range(count)])
+        sender.start()
+        handled.wait_metric(daemon, "pauses_total", 1)
+        for n in range(count):
+            if client.read_message()[1] != bytes([n % 256]) * BLOCK:
+                raise scene.Failure(f"message {n}")
+        sender.join()
+        scene.equal([metric(daemon, n) for n in (
+            "failed_total", "again_total")], [0, 0],
+            f"{count} come back, refused")
+        client.close()
 
 
 def scene_a_send_without_id_to_who_does_not_read():
