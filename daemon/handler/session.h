@@ -80,8 +80,7 @@ struct session {
 	uint64_t sent, written;
 	struct list sendings;
 
-	/* exec */
-	struct worker *worker;
+	struct worker *worker; /* exec, with what follows */
 	struct event *in_flight;
 	bool known; /* a process has had its open */
 	bool told; /* exec.c: its error is in the queue */
@@ -113,8 +112,7 @@ void session_push(struct session *session, struct event *event) LOOP_THREAD;
 void session_push_front(struct session *session, struct event *event);
 /* Something changed: pause or go on reading, hand out events, end. */
 void session_update(struct session *session) LOOP_THREAD;
-/* It may be held no more. */
-void session_go_on(struct session *session) LOOP_THREAD;
+void session_go_on(struct session *session) LOOP_THREAD; /* not held */
 /* Events that were handled, with so many bytes. */
 void session_handled(struct session *session, int64_t events, int64_t bytes);
 /* The handler does not want the connection. */
@@ -133,13 +131,13 @@ session_consumes(const struct session *session)
 	return session->name == 0 && session->asking == NULL &&
 	       session->link == NULL;
 }
+
 int session_init(struct handler *handler, const struct es_open *open,
     struct session **ret_session) LOOP_THREAD;
 
 /*
  * len bytes have been added to the line's, and are taken off when they are
- * the kernel's or when this fails.  sending (may be NULL) is the session's,
- * and its future settles.
+ * the kernel's or when this fails.  sending (or NULL) is the session's then.
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;
