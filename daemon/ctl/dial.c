@@ -315,6 +315,7 @@ connect_next(struct dial *dial)
 		.path = path,
 		.subprotocol = dial->ops->subprotocol,
 		.wanted = dial->ops->wanted,
+		.compression = session->options->compress,
 		.message_bytes_max = MESSAGE_BYTES_MAX,
 		.queue_bytes_max = QUEUE_BYTES_MAX,
 		.connect_timeout = SESSION_CONNECT_TIMEOUT,

@@ -23,6 +23,7 @@ struct upstream {
 	struct feed feed;
 	const struct conf_upstream *conf;
 	es_future *task;
+	es_call *again; /* there was no memory for the task */
 	bool orphan; /* freed but for the task, which ends at once */
 
 	/* What happened; news settles when something has. */
@@ -37,6 +38,7 @@ struct upstream {
 	struct url peer;
 	const char *path, *address;
 	char path_room[2048];
+	uint64_t compressed_bytes; /* of connections before this one */
 
 	bool sink_waits, asked_to_rest, leaving, paused;
 	int64_t opened_us, heard_us, message_us, pinged_us; /* 0: none due */
@@ -67,6 +69,9 @@ int connection_drop(void *upstream, es_value *ret); /* at once */
 /* Reads if nobody asks for patience, else not. */
 void connection_set_reading(struct upstream *upstream) LOOP_THREAD;
 void connection_free(struct upstream *upstream) LOOP_THREAD;
+/* What came compressed, as it came. */
+uint64_t connection_compressed_bytes(
+    const struct upstream *upstream) LOOP_THREAD;
 /* We end it: why, for the log, the metrics and its handler. */
 void connection_fall(
     struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD;
