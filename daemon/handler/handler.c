@@ -11,7 +11,9 @@
  *
  * What can go wrong:
  * - a plugin cannot be loaded: the daemon does not start;
- * - callbacks do not end: handlers_hurry() ends the waiting, not them.
+ * - callbacks do not end: handlers_hurry() ends the waiting, not them;
+ * - a peer reads nothing while messages of its wait for that: in a drain they
+ *   wait a second, then its handler is told -EAGAIN as its sends are.
  */
 
 #include "daemon/base/clock.h"
@@ -34,6 +36,7 @@
 
 #define TICK_US_MIN ES_MS(10)
 #define TICK_US_MAX ES_S(1)
+#define STILL_US_MAX ES_S(1) /* in a drain: its peer reads nothing */
 #define HURRY_US ES_MS(500) /* for the last on_close, when time is up */
 
 static void
@@ -100,6 +103,29 @@ tick_us(const struct handlers *handlers)
 	return us > TICK_US_MIN ? us : TICK_US_MIN;
 }
 
+/*
+ * What was on its way and held it may have been cancelled.  A drain waits for
+ * what is queued: who reads nothing holds it no longer than STILL_US_MAX.
+ */
+static void
+tick_session(struct session *session, int64_t now_us) LOOP_THREAD
+{
+	const bool held = session->handler->handlers->closing &&
+			  !list_empty(&session->events) &&
+			  session_is_held(session);
+
+	if (!held) {
+		session->still_us = 0;
+	} else if (session->still_us == 0 ||
+		   session->still != session->written) {
+		session->still_us = now_us;
+		session->still = session->written;
+	} else if (now_us - session->still_us >= STILL_US_MAX) {
+		atomic_store(&session->let, true);
+	}
+	session_go_on(session);
+}
+
 static void
 on_tick(void *arg)
 {
@@ -117,9 +143,8 @@ on_tick(void *arg)
 		if (handler->exec == NULL)
 			plugin_tick(handler, now_us);
 		filter_tick(handler, now_us);
-		/* What was on its way and held them may have been cancelled. */
 		LIST_EACH_SAFE(each, after, &handler->sessions)
-		session_go_on(LIST_ENTRY(each, struct session, node));
+		tick_session(LIST_ENTRY(each, struct session, node), now_us);
 	}
 	consume_tick(handlers);
 	outbox_tick(handlers->outbox);

@@ -10,7 +10,8 @@
  * - the queue is full, of the connection or of all: its reader pauses, and
  *   goes on at half of it; nothing is dropped;
  * - it does not read what it is sent: its reader pauses as well, and what is
- *   queued waits, so that an echo slows down instead of failing;
+ *   queued waits, so that an echo slows down instead of failing; in a drain
+ *   not for ever (handler.c);
  * - on_open refuses: what came meanwhile is dropped, on_close comes as ever;
  * - the workers' queue is full: the session waits in a line of its own.
  */
@@ -258,7 +259,8 @@ session_is_held(const struct session *session)
 	if (session->name == 0)
 		return false;
 	line = line_of(session);
-	return atomic_load(&line->name) == session->name &&
+	return !atomic_load(&session->let) &&
+	       atomic_load(&line->name) == session->name &&
 	       atomic_load(&line->bytes) * 2 >=
 		   session->handler->conf->send_bytes_max;
 }

@@ -67,9 +67,8 @@ struct session {
 	int64_t count, bytes; /* queued and running */
 	bool active, paused, opened, refused, gone;
 
-	bool busy;
+	bool busy, told_late;
 	int64_t busy_since;
-	bool told_late;
 	struct post ran; /* worker: back to the loop */
 	struct list running, spent; /* worker: to do, done */
 	void *user; /* worker */
@@ -77,13 +76,14 @@ struct session {
 	int64_t handled, handled_bytes, failed; /* worker */
 	bool ended; /* worker: on_close has run */
 
-	uint64_t sent, written;
+	uint64_t sent, written, still; /* still: written was that, */
+	int64_t still_us; /* since then; 0: it is not held */
+	_Atomic bool let; /* in a drain: held no more */
 	struct list sendings;
 
 	struct worker *worker; /* exec, with what follows */
 	struct event *in_flight;
-	bool known; /* a process has had its open */
-	bool told; /* exec.c: its error is in the queue */
+	bool known, told; /* a process has had its open; its error waits */
 
 	struct asking *asking; /* filter.c: a publisher's; NULL: it is not */
 

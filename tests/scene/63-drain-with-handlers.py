@@ -102,6 +102,30 @@ def scene_a_process_that_does_not_end():
                     "and told")
 
 
+def scene_who_reads_nothing_holds_only_himself():
+    """What is queued for an echo waits for its peer, the others do not."""
+    conf = handled.plugin(
+        "echo", "path = /app", "send_bytes_max = 256K",
+        more="[drain]\ntimeout = 8s\nretry_spread = 0s\n")
+    with scene.Daemon(conf) as daemon:
+        other = daemon.ws("news")
+        client = handled.app(daemon, receive_bytes=4096)
+        client.sock.settimeout(1)
+        try:
+            while True:  # till both windows are full, and the queue waits
+                client.send_frame(scene.BINARY, bytes(65536))
+        except TimeoutError:
+            scene.check(handled.handler_metric(daemon, "queued") > 0,
+                        "messages wait")
+        began = time.monotonic()
+        daemon.signal()
+        scene.equal(other.read_closed()[0], 1001, "another is closed")
+        scene.in_time(time.monotonic() - began, 6, "long before the end")
+        daemon.wait_log("what is left is cut")
+        daemon.wait_log("1 delivered, 1 cut, 0 lost")
+        scene.equal(daemon.wait(), 3, "exit code")
+
+
 LAST_WORDS = """
 import fcntl, json, os, sys, time
 begun, go, said = sys.argv[1:]
