@@ -192,6 +192,8 @@ submit(struct change *change, es_executor *executor, const char *name,
 	es_loop *loop = handlers->rooms.loop;
 	int r;
 
+	if (handlers->ended)
+		return -ESHUTDOWN; /* the executors go */
 	change->loading = (struct loading){
 		.handler = handler,
 		.number = ++handlers->loads,

@@ -215,7 +215,7 @@ sweep_one(struct handler *handler) LOOP_THREAD
 void
 handlers_sweep(struct handlers *handlers)
 {
-	if (handlers->frozen)
+	if (handlers->frozen || handlers->ended)
 		return;
 	changes_sweep(handlers);
 	former_release(handlers);

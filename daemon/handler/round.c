@@ -276,6 +276,8 @@ on_start(void *arg)
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->start);
 	handlers->start = NULL;
+	if (handlers->frozen || handlers->ended)
+		return; /* the executors go; handlers_free() frees who waits */
 	list_init(&ready[0]);
 	list_init(&ready[1]);
 	while ((node = list_first(&handlers->ready)) != NULL) {

@@ -441,8 +441,10 @@ submit(struct worker *worker)
 	struct handlers_rooms *rooms = &worker->exec->handler->handlers->rooms;
 	struct spawn_request *request;
 	es_future *f;
-	int r = make_request(conf_of(worker), &request);
+	int r = -ESHUTDOWN;
 
+	if (!worker->exec->handler->handlers->ended) /* else `sys` goes */
+		r = make_request(conf_of(worker), &request);
 	if (r < 0)
 		return r;
 	spawn_request_talk(request);
