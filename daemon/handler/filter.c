@@ -143,9 +143,11 @@ fail_all(struct session *session, int error) LOOP_THREAD
 	struct list *node;
 
 	asking->stuck = session->busy;
+	session_more(session, 1, 0); /* or it is freed behind the last one */
 	while ((node = list_first(&asking->asks)) != NULL)
 		fail(session, LIST_ENTRY(node, struct ask, node), error);
 	drop_answered(session);
+	session_less(session, 1, 0);
 	session_update(session); /* may be its end */
 }
 
