@@ -21,6 +21,7 @@
 #include "daemon/base/memory.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/session.h"
+#include "proto/channel.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -156,6 +157,57 @@ topic_get(struct handlers *handlers, const char *name, size_t len) LOOP_THREAD
 		log_error(
 		    "messages wait for memory channel=%.*s", (int)len, name);
 	return topic;
+}
+
+/* Gaps */
+
+#define GAP_BYTES_MAX (CHANNEL_NAME_MAX + 48) /* two numbers, five more */
+
+/* Names may have a colon: it is that channel's if all before "TO" is. */
+static bool
+is_gap_of(const struct event *event, const char *channel)
+{
+	char head[GAP_BYTES_MAX];
+	const int len = snprintf(head, sizeof(head), "gap %s:%" PRId64 "-",
+	    channel, event->position.offset);
+
+	return event->error == -EPIPE &&
+	       strncmp((const char *)event->data, head, (size_t)len) == 0;
+}
+
+/*
+ * A handler that does not come back would have one more with each overrun: no
+ * two of a channel stand between two messages, and of these so many may wait.
+ */
+void
+session_gap(
+    struct session *session, const char *channel, int64_t from, int64_t to)
+{
+	struct list *node = session->events.prev;
+	struct event *event, *before = NULL;
+	char text[GAP_BYTES_MAX];
+
+	for (; node != &session->events && before == NULL; node = node->prev) {
+		event = LIST_ENTRY(node, struct event, node);
+		if (event->kind != EVENT_ERROR)
+			break;
+		before = is_gap_of(event, channel) ? event : NULL;
+	}
+	if (before != NULL)
+		from = before->position.offset;
+	(void)snprintf(text, sizeof(text), "gap %s:%" PRId64 "-%" PRId64,
+	    channel, from, to); /* fits */
+	event = session_event_new(EVENT_ERROR, text, strlen(text));
+	if (event == NULL)
+		return; /* no memory to tell about it */
+	event->error = -EPIPE;
+	event->position.offset = from;
+	session_push(session, event);
+	if (before == NULL)
+		return;
+	list_remove(&before->node);
+	session_less(session, 1, (int64_t)before->len);
+	session_event_free(before);
 }
 
 /* Pulling */

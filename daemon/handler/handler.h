@@ -101,6 +101,9 @@ int session_message(struct session *session, enum message_kind kind,
 /* Something went wrong and the connection lives. */
 void session_error(
     struct session *session, int error, const char *text) LOOP_THREAD;
+/* The same, -EPIPE; with the gap that still waits to be told it is one. */
+void session_gap(struct session *session, const char *channel, int64_t from,
+    int64_t to) LOOP_THREAD;
 /* So many bytes of what was sent are the kernel's now. */
 void session_written(struct session *session, size_t bytes) LOOP_THREAD;
 /* The connection is gone, conn with it.  The last call for this session. */

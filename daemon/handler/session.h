@@ -36,7 +36,7 @@ struct event {
 	bool again; /* exec: a process died over it */
 	uint64_t seq, lost; /* exec: its number; of an error: what was lost */
 	uint64_t end; /* exec: where its line ends in what was written */
-	struct es_position position; /* consumed */
+	struct es_position position; /* consumed; of a gap: where it begins */
 	int64_t time_us;
 	size_t room; /* of data, where it may be used again; else 0 */
 	size_t len;

@@ -273,7 +273,8 @@ on_overrun(struct subscription *subscription, enum conf_overrun policy,
 		conn_close(conn, 4009, "%s", text);
 		return false;
 	}
-	session_error(conn->session, -EPIPE, text);
+	session_gap(conn->session,
+	    hub_consumer_channel(&subscription->consumer), from, to);
 	return true;
 }
 

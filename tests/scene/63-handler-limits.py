@@ -233,6 +233,57 @@ def scene_errors_do_not_fill_the_queue():
         client.close()
 
 
+STUCK = """
+import json, os, sys, time
+go, told = sys.argv[1:]
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] == "message":
+        for name in "busy", "busy:1", "busy:2":
+            print(json.dumps({"subscribe": {
+                "conn": event["conn"], "channel": name}}), flush=True)
+        while not os.path.exists(go):
+            time.sleep(0.01)
+    if event["event"] == "error":
+        with open(told, "a") as file:
+            print(event["message"], file=file)
+    print(json.dumps({"done": event["seq"]}), flush=True)
+"""
+
+
+def scene_overruns_do_not_fill_the_queue():
+    """A handler that is stuck hears of them once, of each channel."""
+    program, go, told = (scene.TMP / n for n in ("stuck.py", "go", "told"))
+    program.write_text(STUCK)
+    names = "busy", "busy:1", "busy:2"
+    with scene.Daemon(handled.conf(
+            f"exec = {scene.PY} {program} {go} {told}", "path = /app",
+            "callback_timeout = 1m", more="[channel **]\noverrun = skip\n"
+            "history_messages = 10\nhistory_bytes = 64K\n"
+            "buffer_bytes = 64K\n")) as daemon:
+        client = handled.app(daemon, receive_bytes=65536)
+        client.send_text("subscribe")
+        handled.wait_metric(daemon, "commands_total", 3)
+        lines = ("x" * 1000 + "\n") * 100
+        while daemon.metric("overruns_total") < 15:
+            for name in names:
+                daemon.publish(name, lines, arguments="?split=lines")
+            for _ in range(10):  # of 300: now and then it is overtaken
+                client.read_text()
+        scene.check(metric(daemon, "queued") <= 4, "its message, and a gap "
+                    f"of each channel: {metric(daemon, 'queued'):.0f} wait")
+        go.touch()
+        scene.wait_until(told.exists, "they are told")
+        scene.wait_until(lambda: len(told.read_text().splitlines()) == 3,
+                         "all of them")
+        gaps = [re.fullmatch(r"gap (.*):(\d+)-(\d+)", line)
+                for line in told.read_text().splitlines()]
+        scene.equal(sorted(gap[1] for gap in gaps), list(names), "channels")
+        scene.check(all(int(gap[3]) - int(gap[2]) > 100 for gap in gaps),
+                    "from the first that was missed to the last")
+        client.close()
+
+
 def scene_in_flight_bytes_max():
     """What waits for a filter is on its way."""
     for kind, (conf, refused) in KINDS.items():
