@@ -69,6 +69,7 @@ struct net {
 	struct wheel wheel;
 	uint64_t intake_bytes; /* unfinished messages and bodies */
 	struct buffer inflated; /* a piece of a message, while it is read */
+	uint64_t inflated_round, inflated_bytes; /* glue_round(), and in it */
 	struct net_counts counts;
 	int64_t started_us;
 

@@ -31,6 +31,7 @@
 
 #define WS_PATH "/ws"
 #define INFLATED_KEPT_BYTES 65536 /* of memory, between two pieces */
+#define INFLATED_PER_ITERATION_MAX (1u << 19) /* then others read */
 #define RSV1 0x40 /* of lws_get_reserved_bits() */
 #define EXTENSIONS_BYTES_MAX 254 /* more than that the library hangs up on */
 
@@ -317,6 +318,22 @@ message_inflate(
 	return error == 0;
 }
 
+/* A read's kilobyte may be a megabyte: 64 of those are for 64 iterations. */
+static void
+count_inflated(struct net *net) LOOP_THREAD
+{
+	const uint64_t round = glue_round(net->glue);
+
+	if (net->inflated_round != round)
+		net->inflated_bytes = 0;
+	net->inflated_round = round;
+	net->inflated_bytes += net->inflated.len;
+	if (net->inflated_bytes < INFLATED_PER_ITERATION_MAX)
+		return;
+	net->inflated_bytes = 0;
+	glue_read_enough(net->glue);
+}
+
 static void
 message_take(struct conn *conn, void *data, size_t len, bool final) LOOP_THREAD
 {
@@ -360,7 +377,10 @@ ws_on_receive(struct conn *conn, void *data, size_t len)
 		message_take(conn, data, len, final);
 		return 0;
 	}
-	if (message_inflate(conn, data, len, final))
+	const bool good = message_inflate(conn, data, len, final);
+
+	count_inflated(conn->net);
+	if (good)
 		message_take(conn,
 		    inflated->len > 0 ? (void *)inflated->data : nothing,
 		    inflated->len, final);

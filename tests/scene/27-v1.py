@@ -323,6 +323,20 @@ def scene_compression():
                     f"64 MiB in {len(bomb)} bytes")
 
 
+def scene_a_flood_that_inflates_leaves_others_their_turn():
+    """A read of a kilobyte is a megabyte: it is enough for one iteration."""
+    count = 60
+    with scene.Daemon("[channel **]\nhistory_messages = 100\n") as daemon:
+        client = compressor(daemon)
+        bomb = scene.frame(scene.BINARY, deflated(bytes(1000000)), rsv=4)
+        before = daemon.metric("reads_repeated_total")
+        client.sock.sendall(bomb * count)
+        daemon.wait_metric("messages_in_total", count)
+        repeated = daemon.metric("reads_repeated_total") - before
+        scene.check(repeated < count / 2,
+                    f"{repeated:.0f} of {count} reads in one iteration")
+
+
 def compressor(daemon):
     return scene.WebSocket(daemon.port, "/ws/c", headers={
         "Sec-WebSocket-Extensions": DEFLATE})
