@@ -270,13 +270,14 @@ finish_waiting(struct handlers *handlers)
 		on_waited(handlers); /* no memory for a call: at once */
 }
 
+/* What is being loaded serves nobody any more: awaited at the end only. */
 static bool
 is_idle(struct handlers *handlers)
 {
-	return handlers->active == 0 && handlers->loading == 0 &&
-	       list_empty(&handlers->fresh) &&
+	return handlers->active == 0 && list_empty(&handlers->fresh) &&
 	       outbox_is_empty(handlers->outbox) &&
-	       (!handlers->waiting.end || handlers->sessions == 0);
+	       (!handlers->waiting.end ||
+		   (handlers->sessions == 0 && handlers->loading == 0));
 }
 
 static bool

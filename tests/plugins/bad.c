@@ -1,6 +1,6 @@
 /*
- * bad: misbehaves.  option.how: init_fails, init_exits, version, nothing
- * (fills in nothing); else it works, and each message makes it misuse the host
+ * bad: misbehaves.  option.how: init_fails, init_exits, init_blocks,
+ * version, nothing (fills in nothing); else it works, and each message makes it misuse the host
  * in every way that it can; what it is answered goes back as text.
  */
 
@@ -146,6 +146,10 @@ earshot_plugin(const struct es_host *given, struct es_handler *handler)
 		return -EACCES;
 	if (strcmp(how, "init_exits") == 0)
 		exit(0);
+	if (strcmp(how, "init_blocks") == 0)
+		(void)fputs("it does not come back\n", stderr);
+	while (strcmp(how, "init_blocks") == 0)
+		(void)pause(); /* signals are not for this thread */
 	if (strcmp(how, "nothing") == 0)
 		return 0;
 	handler->version = ES_PLUGIN_VERSION + (strcmp(how, "version") == 0);

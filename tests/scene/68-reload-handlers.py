@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import threading
 import time
@@ -409,6 +410,26 @@ def scene_loading_takes_its_time():
         scene.equal(client.read_closed()[0], 1001, "a drain meanwhile")
         scene.equal(daemon.wait(), 0, "exit code")
         thread.join()
+
+
+def scene_a_drain_while_a_plugin_does_not_come_back():
+    """Nobody will ever be served by it: nobody else waits for it."""
+    if scene.MODE == "valgrind":
+        raise scene.Skip("a thread that is left behind is a leak")
+    conf = "[drain]\ntimeout = 4s\nretry_spread = 0s\n" + answer("one")
+    with control.Daemon(conf) as daemon:
+        app, ears = handled.app(daemon), daemon.ws("news")
+        daemon.write(conf + handled.conf(
+            f"plugin = {handled.PLUGINS}/bad.so", "option.how = init_blocks",
+            "path = /bad", name="bad"))
+        daemon.signal(signal.SIGHUP)
+        daemon.wait_log("it does not come back")
+        daemon.signal()
+        for client in app, ears:
+            scene.equal(client.read_closed()[0], 1001, "close")
+        daemon.wait_log("2 delivered, 0 cut, 0 lost")
+        scene.equal(daemon.wait(), 3, "exit code")
+        daemon.wait_log("threads are left behind")
 
 
 def scene_all_workers_are_blocked():
