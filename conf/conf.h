@@ -13,6 +13,7 @@
  * Threads  Pure but for conf_read_files(), which reads files: any thread.
  */
 
+#include "conf/auth.h"
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
@@ -27,7 +28,6 @@ enum conf_overrun {
 	CONF_OVERRUN_LATEST,
 	CONF_OVERRUN_CLOSE
 };
-enum conf_rights { CONF_SUBSCRIBE = 1, CONF_PUBLISH = 2 };
 
 struct conf_listener {
 	char *name; /* "" where the section has none */
@@ -79,7 +79,7 @@ struct conf {
 	struct conf_listener *listeners; /* at least one after conf_finish() */
 	size_t listener_count;
 	char *tls_certificate, *tls_key; /* NULL: not given */
-	unsigned anonymous; /* enum conf_rights, default subscribe */
+	struct conf_auth auth;
 	int64_t drain_timeout_us; /* 10 s */
 	int64_t drain_retry_spread_us; /* 2 s */
 	int64_t drain_close_rate; /* closes per second, 5000 */

@@ -196,7 +196,7 @@ net_apply(struct net *net, struct conf *next,
 	LIST_EACH_SAFE(node, more, &net->conns)
 	{
 		LIST_ENTRY(node, struct conn, node)->who.rights =
-		    next->anonymous;
+		    next->auth.anonymous;
 	}
 	conf_free(now);
 }

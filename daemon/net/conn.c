@@ -69,7 +69,7 @@ conn_new(
 	conn->fd = fd;
 	conn->slot = slot_take(net, conn);
 	conn->generation = net->generations[conn->slot];
-	conn->who.rights = net->conf->anonymous;
+	conn->who.rights = net->conf->auth.anonymous;
 	conn->state = CONN_HANDSHAKE;
 	conn->opened_us = clock_now_us();
 	buffer_init(&conn->message);

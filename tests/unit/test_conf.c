@@ -32,7 +32,7 @@ the_smallest_file_has_safe_defaults(void **state)
 	assert_false(conf->listeners[0].tls);
 	assert_int_equal(conf->listeners[0].origins.count, 0);
 	assert_null(conf->tls_certificate);
-	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE);
+	assert_int_equal(conf->auth.anonymous, CONF_SUBSCRIBE);
 	assert_int_equal(conf->drain_timeout_us, 10000000);
 	assert_int_equal(conf->drain_retry_spread_us, 2000000);
 	assert_int_equal(conf->drain_close_rate, 5000);
@@ -130,7 +130,7 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(conf->drain_timeout_us, 60000000);
 	assert_int_equal(conf->drain_retry_spread_us, 0);
 	assert_int_equal(conf->drain_close_rate, 7);
-	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
+	assert_int_equal(conf->auth.anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(conf->channel_count, 3);
 	assert_int_equal(ch[0].history_messages, 0);

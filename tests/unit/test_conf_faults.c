@@ -135,7 +135,7 @@ rights_are_none_or_some(void **state)
 		    "[listener]\nlisten=[::1]:1\n[auth]\nanonymous=%s",
 		    cases[i].text);
 		conf = told_nothing(text);
-		assert_int_equal(conf->anonymous, cases[i].rights);
+		assert_int_equal(conf->auth.anonymous, cases[i].rights);
 		conf_free(conf);
 	}
 	for (size_t i = 0; i < LENGTH(bad); i++) {
