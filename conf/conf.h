@@ -63,6 +63,7 @@ struct conf_handler {
 	struct conf_list channels; /* patterns: raw connections to those */
 	struct conf_list consumes, filters; /* patterns: messages of those */
 	struct conf_list upstreams; /* names of sections [upstream] */
+	bool token_required; /* of who connects */
 	struct conf_option *options;
 	size_t option_count;
 	int64_t workers, window; /* processes of exec; events in a pipe */

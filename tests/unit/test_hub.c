@@ -211,7 +211,8 @@ static void
 rights_are_asked_by_bit(void **state)
 {
 	struct fixture *f = *state;
-	const struct identity none = { 0 }, listener = { CONF_SUBSCRIBE };
+	const struct identity none = { .rights = 0 },
+			      listener = { .rights = CONF_SUBSCRIBE };
 
 	assert_true(hub_may(f->hub, &listener, CONF_SUBSCRIBE, "a", 1));
 	assert_false(hub_may(f->hub, &listener, CONF_PUBLISH, "a", 1));
