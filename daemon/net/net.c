@@ -214,7 +214,10 @@ open_glue(
 		.heads_max = (unsigned)(limits->connections_max < 65535
 					    ? limits->connections_max
 					    : 65535),
-		.head_bytes_max = (unsigned)limits->head_bytes_max,
+		/* 64K is one more than the library counts to. */
+		.head_bytes_max = (unsigned)(limits->head_bytes_max < 65535
+						 ? limits->head_bytes_max
+						 : 65535),
 		.request_timeout_s =
 		    (unsigned)(limits->request_timeout / LIMITS_S) +
 		    GENERIC_TIMEOUT_MARGIN_S,
