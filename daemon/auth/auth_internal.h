@@ -11,12 +11,13 @@
  */
 
 #include "daemon/auth/token.h"
+#include "proto/json.h"
 
-#include <jansson.h>
 #include <openssl/evp.h>
 #include <stdatomic.h>
 
-#define TOKEN_DEPTH_MAX 16 /* of the JSON: who reads it recurses */
+#define TOKEN_MEMBERS_MAX 128 /* of one object: names are compared */
+#define DATE_US_MAX (INT64_C(253402300799) * 1000000) /* the year 9999 */
 #define KEY_ID_BYTES 32 /* SHA-256 */
 
 enum algorithm { HS256, RS256, ES256, EDDSA, ALGORITHM_COUNT };
@@ -67,7 +68,7 @@ bool key_equal(const struct key *key, const uint8_t *id) ANY_THREAD;
 /* signature.c */
 
 /* "HS256", ...; ALGORITHM_COUNT: none of ours. */
-enum algorithm algorithm_named(const char *name) ANY_THREAD;
+enum algorithm algorithm_named(const char *name, size_t len) ANY_THREAD;
 
 /* 1: this key made it; 0: it did not; -ENOMEM. */
 int signature_check(const struct key *key, const void *text, size_t len,
@@ -82,6 +83,42 @@ int signature_check(const struct key *key, const void *text, size_t len,
 size_t es256_to_der(uint8_t out[static ES256_DER_MAX],
     const uint8_t signature[static ES256_BYTES]) ANY_THREAD;
 
+/* object.c */
+
+struct object {
+	size_t count;
+	struct json_member members[TOKEN_MEMBERS_MAX]; /* names decoded */
+};
+
+/*
+ * A JSON object of UTF-8 with each name once; text is written on, and has the
+ * members.  -EBADMSG: it is none, or has too many.
+ */
+int object_read(
+    uint8_t *text, size_t len, struct object *ret_object) ANY_THREAD;
+/* NULL: it has none of that name. */
+const struct json_member *object_get(
+    const struct object *object, const char *name) ANY_THREAD;
+
+/*
+ * Decoded in place, so of each value once.  false: no string, or one with half
+ * a character or a NUL.
+ */
+bool string_take(const struct json_member *member, char **ret_text,
+    size_t *ret_len) ANY_THREAD;
+
+/* Strings of an array, likewise.  1: one; 0: the end; -EBADMSG: not one. */
+struct string_array {
+	uint8_t *at;
+};
+bool string_array_begin(const struct json_member *member,
+    struct string_array *ret_array) ANY_THREAD;
+int string_next(
+    struct string_array *array, char **ret_text, size_t *ret_len) ANY_THREAD;
+
+/* Seconds since 1970, with a fraction if need be.  false: no such number. */
+bool date_take(const struct json_member *member, int64_t *ret_us) ANY_THREAD;
+
 /* claims.c */
 
 /*
@@ -89,12 +126,6 @@ size_t es256_to_der(uint8_t out[static ES256_DER_MAX],
  * has room for len + 3 bytes.  The length, or -EINVAL.
  */
 int64_t base64url_get(uint8_t *out, const char *text, size_t len) ANY_THREAD;
-
-/*
- * A JSON object of UTF-8 without a member twice anywhere, TOKEN_DEPTH_MAX
- * deep at most; numbers are reals.  -EBADMSG; -ENOMEM.
- */
-int object_read(uint8_t *text, size_t len, json_t **ret_object) ANY_THREAD;
 
 /*
  * The token of these claims, which key has signed; text is written on.

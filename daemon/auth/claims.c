@@ -1,31 +1,21 @@
 /*
  * Claims: from signed bytes to a token.
  *
- * The happy path: base64url -> one strict JSON object -> each claim we know is
- * of its kind -> time, issuer and audience fit -> one piece of memory has the
- * claims and the strings read out of them.
+ * The happy path: one strict JSON object -> each claim we know is of its kind,
+ * and its strings go into the token -> time, issuer and audience fit.
  *
- * What can go wrong: JSON that libraries read in different ways (a member
- * twice, text behind it, half characters) is none; a claim we know that is of
- * another kind refuses the token, a claim we do not know is let be.
+ * What can go wrong: a claim we know that is of another kind refuses the token;
+ * a claim we do not know is let be.
  */
 
 #include "daemon/auth/auth_internal.h"
 #include "daemon/base/memory.h"
 #include "proto/base64.h"
 #include "proto/channel.h"
-#include "proto/json.h"
-#include "proto/utf8.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
-
-/* The end of the year 9999: what is later is no number of seconds. */
-#define DATE_S_MAX 253402300799.0
-#define US_PER_S 1000000
-
-/* Text to bytes to JSON */
 
 int64_t
 base64url_get(uint8_t *out, const char *text, size_t len)
@@ -46,160 +36,146 @@ base64url_get(uint8_t *out, const char *text, size_t len)
 	return base64_get(out, letters, len);
 }
 
-/* Whose recursion is jansson's, so the depth is looked at first. */
-static int
-check_depth(uint8_t *text, size_t len)
-{
-	struct json_members members;
-	struct json_member member;
-	int result;
+/* One reading */
 
-	if (!utf8_valid(text, len))
-		return -EBADMSG;
-	result = json_members_begin(&members, text, len, TOKEN_DEPTH_MAX);
-	if (result < 0)
-		return result;
-	do
-		result = json_members_next(&members, &member);
-	while (result > 0);
-	return result;
+struct reading {
+	const struct object *claims;
+	struct token *token;
+	char *at, *end; /* where strings go; where the token ends */
+	int64_t expires_us, not_before_us;
+};
+
+static const char *
+put(struct reading *reading, const char *text, size_t len)
+{
+	char *string = reading->at;
+
+	/* Each was longer in its quotes, so all of them fit. */
+	assert((size_t)(reading->end - reading->at) > len);
+	memcpy(string, text, len);
+	string[len] = '\0';
+	reading->at += len + 1;
+	return string;
 }
 
-int
-object_read(uint8_t *text, size_t len, json_t **ret_object)
-{
-	json_error_t why;
-	json_t *object;
-
-	if (check_depth(text, len) < 0)
-		return -EBADMSG;
-	object = json_loadb((const char *)text, len,
-	    JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &why);
-	if (object == NULL)
-		return json_error_code(&why) == json_error_out_of_memory
-			   ? -ENOMEM
-			   : -EBADMSG;
-	assert(json_is_object(object));
-	*ret_object = object;
-	return 0;
-}
-
-/* Each claim of its kind */
-
+/* A claim that is not there leaves the default. */
 static bool
-is_string_or_none(const json_t *value)
+read_string(struct reading *reading, const char *name, const char **string)
 {
-	return value == NULL || json_is_string(value);
-}
+	const struct json_member *member = object_get(reading->claims, name);
+	char *text;
+	size_t len;
 
-static bool
-is_date_or_none(const json_t *value)
-{
-	return value == NULL ||
-	       (json_is_real(value) && json_real_value(value) <= DATE_S_MAX &&
-		   json_real_value(value) >= -DATE_S_MAX);
-}
-
-static bool
-are_strings(const json_t *array, size_t count_max)
-{
-	if (!json_is_array(array) || json_array_size(array) > count_max)
-		return false;
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (!json_is_string(json_array_get(array, i)))
-			return false;
-	return true;
-}
-
-static bool
-is_pattern(const json_t *string)
-{
-	return channel_pattern_valid(
-	    json_string_value(string), json_string_length(string));
-}
-
-static bool
-are_patterns(const json_t *array)
-{
-	if (array == NULL)
+	if (member == NULL)
 		return true;
-	if (!are_strings(array, TOKEN_PATTERNS_MAX))
+	if (!string_take(member, &text, &len))
 		return false;
-	for (size_t i = 0; i < json_array_size(array); i++)
-		if (!is_pattern(json_array_get(array, i)))
-			return false;
+	*string = put(reading, text, len);
 	return true;
+}
+
+static bool
+read_date(struct reading *reading, const char *name, int64_t *date_us)
+{
+	const struct json_member *member = object_get(reading->claims, name);
+
+	return member == NULL || date_take(member, date_us);
+}
+
+static bool
+is_any(const char *text, size_t len)
+{
+	(void)text;
+	(void)len;
+	return true;
+}
+
+static bool
+read_array(struct reading *reading, const struct json_member *member,
+    bool (*fits)(const char *text, size_t len), size_t count_max,
+    struct strings *ret_strings)
+{
+	struct strings strings = { .first = reading->at };
+	struct string_array array;
+	char *text;
+	size_t len;
+	int more;
+
+	if (!string_array_begin(member, &array))
+		return false;
+	while ((more = string_next(&array, &text, &len)) > 0) {
+		if (strings.count == count_max || !fits(text, len))
+			return false;
+		(void)put(reading, text, len);
+		strings.count++;
+	}
+	*ret_strings = strings;
+	return more == 0;
+}
+
+/* A string stands for an array of one. */
+static bool
+read_audience(struct reading *reading)
+{
+	const struct json_member *member = object_get(reading->claims, "aud");
+	struct strings *audiences = &reading->token->audiences;
+
+	if (member == NULL)
+		return true;
+	if (member->value[0] == '[')
+		return read_array(
+		    reading, member, is_any, TOKEN_BYTES_MAX, audiences);
+	audiences->count = 1;
+	return read_string(reading, "aud", &audiences->first);
+}
+
+static bool
+read_patterns(struct reading *reading, const struct json_member *member,
+    struct strings *patterns)
+{
+	return member == NULL ||
+	       read_array(reading, member, channel_pattern_valid,
+		   TOKEN_PATTERNS_MAX, patterns);
 }
 
 /* A member too many could be one that takes away. */
 static bool
-are_rights(const json_t *rights)
+read_rights(struct reading *reading)
 {
-	const json_t *subscribe = json_object_get(rights, "subscribe");
-	const json_t *publish = json_object_get(rights, "publish");
-	const size_t known = (subscribe != NULL) + (publish != NULL);
+	const struct json_member *member =
+	    object_get(reading->claims, "earshot");
+	const struct json_member *subscribe, *publish;
+	struct object rights;
 
-	if (rights == NULL)
+	if (member == NULL)
 		return true;
-	return json_is_object(rights) && json_object_size(rights) == known &&
-	       are_patterns(subscribe) && are_patterns(publish);
+	if (object_read(member->value, member->value_len, &rights) < 0)
+		return false;
+	subscribe = object_get(&rights, "subscribe");
+	publish = object_get(&rights, "publish");
+	return rights.count ==
+		   (size_t)(subscribe != NULL) + (publish != NULL) &&
+	       read_patterns(reading, subscribe, &reading->token->subscribe) &&
+	       read_patterns(reading, publish, &reading->token->publish);
 }
 
 static bool
-is_audience(const json_t *audience)
+read_all(struct reading *reading)
 {
-	return is_string_or_none(audience) ||
-	       are_strings(audience, TOKEN_BYTES_MAX);
-}
+	const struct json_member *id = object_get(reading->claims, "jti");
+	int64_t issued_us;
 
-static bool
-are_claims(const json_t *claims)
-{
-	return json_is_real(json_object_get(claims, "exp")) &&
-	       is_date_or_none(json_object_get(claims, "exp")) &&
-	       is_date_or_none(json_object_get(claims, "nbf")) &&
-	       is_date_or_none(json_object_get(claims, "iat")) &&
-	       is_string_or_none(json_object_get(claims, "iss")) &&
-	       is_string_or_none(json_object_get(claims, "sub")) &&
-	       is_string_or_none(json_object_get(claims, "jti")) &&
-	       is_audience(json_object_get(claims, "aud")) &&
-	       are_rights(json_object_get(claims, "earshot"));
+	return object_get(reading->claims, "exp") != NULL &&
+	       read_date(reading, "exp", &reading->expires_us) &&
+	       read_date(reading, "nbf", &reading->not_before_us) &&
+	       read_date(reading, "iat", &issued_us) &&
+	       read_string(reading, "sub", &reading->token->subject) &&
+	       read_string(reading, "iss", &reading->token->issuer) &&
+	       (id == NULL || id->value[0] == '"') && read_audience(reading) &&
+	       read_rights(reading);
 }
 
 /* The token */
-
-/* Decoded a string is never longer than in its quotes, so all of them fit. */
-static const char *
-put_string(char **at, const json_t *string)
-{
-	const size_t size = json_string_length(string) + 1;
-	const char *put = *at;
-
-	memcpy(*at, json_string_value(string), size);
-	*at += size;
-	return put;
-}
-
-/* An array of them, or a single one. */
-static struct strings
-put_strings(char **at, const json_t *strings)
-{
-	struct strings put = { .first = *at };
-
-	if (json_is_string(strings)) {
-		(void)put_string(at, strings);
-		put.count = 1;
-	}
-	for (; put.count < json_array_size(strings); put.count++)
-		(void)put_string(at, json_array_get(strings, put.count));
-	return put;
-}
-
-static int64_t
-date_us(const json_t *date)
-{
-	return (int64_t)(json_real_value(date) * US_PER_S);
-}
 
 /* JSON has line ends and tabs between its members only. */
 static void
@@ -210,36 +186,19 @@ put_claims(char *out, const uint8_t *text, size_t len)
 	out[len] = '\0';
 }
 
-static int
-token_new(const struct keyring *keyring, const struct key *key,
-    const json_t *claims, const uint8_t *text, size_t len,
-    struct token **ret_token)
+/* Without what is read out of the claims. */
+static struct token *
+token_new(const struct key *key, const uint8_t *text, size_t len)
 {
-	const json_t *rights = json_object_get(claims, "earshot");
-	const json_t *subject = json_object_get(claims, "sub");
-	const json_t *issuer = json_object_get(claims, "iss");
 	struct token *token = memory_alloc(sizeof(*token) + 2 * (len + 1));
-	char *at;
 
 	if (token == NULL)
-		return -ENOMEM;
-	at = token->text + len + 1;
-	*token = (struct token){
-		.expires_us = date_us(json_object_get(claims, "exp")) +
-			      keyring->leeway_us,
-		.subject = subject == NULL ? "" : put_string(&at, subject),
-		.issuer = issuer == NULL ? NULL : put_string(&at, issuer),
-	};
-	token->audiences = put_strings(&at, json_object_get(claims, "aud"));
-	token->subscribe =
-	    put_strings(&at, json_object_get(rights, "subscribe"));
-	token->publish = put_strings(&at, json_object_get(rights, "publish"));
-	assert(at <= token->text + 2 * (len + 1));
-	put_claims(token->text, text, len);
-	memcpy(token->key_id, key->id, sizeof(token->key_id));
+		return NULL;
+	*token = (struct token){ .subject = "" };
 	atomic_init(&token->references, 1);
-	*ret_token = token;
-	return 0;
+	memcpy(token->key_id, key->id, sizeof(token->key_id));
+	put_claims(token->text, text, len);
+	return token;
 }
 
 bool
@@ -268,19 +227,24 @@ audience_fits(const struct keyring *keyring, const struct token *token)
 
 /* TOKEN_FAULT_COUNT: none. */
 static enum token_fault
-find_fault(const struct keyring *keyring, const json_t *claims,
-    const struct token *token, int64_t now_us)
+find_fault(const struct keyring *keyring, struct reading *reading,
+    uint8_t *text, size_t len, int64_t now_us)
 {
-	const json_t *not_before = json_object_get(claims, "nbf");
+	struct object claims;
 
-	if (now_us >= token->expires_us)
+	if (object_read(text, len, &claims) < 0)
+		return TOKEN_MALFORMED;
+	reading->claims = &claims;
+	if (!read_all(reading))
+		return TOKEN_CLAIMS;
+	reading->token->expires_us = reading->expires_us + keyring->leeway_us;
+	if (now_us >= reading->token->expires_us)
 		return TOKEN_EXPIRED;
-	if (not_before != NULL &&
-	    now_us < date_us(not_before) - keyring->leeway_us)
+	if (now_us < reading->not_before_us - keyring->leeway_us)
 		return TOKEN_NOT_YET;
-	if (!issuer_fits(keyring, token))
+	if (!issuer_fits(keyring, reading->token))
 		return TOKEN_ISSUER;
-	if (!audience_fits(keyring, token))
+	if (!audience_fits(keyring, reading->token))
 		return TOKEN_AUDIENCE;
 	return TOKEN_FAULT_COUNT;
 }
@@ -290,24 +254,16 @@ claims_read(const struct keyring *keyring, const struct key *key, uint8_t *text,
     size_t len, int64_t now_us, struct token **ret_token,
     enum token_fault *ret_fault)
 {
-	enum token_fault fault = TOKEN_CLAIMS;
-	struct token *token = NULL;
-	json_t *claims;
-	int error = object_read(text, len, &claims);
+	struct token *token = token_new(key, text, len);
+	struct reading reading = { .not_before_us = INT64_MIN / 2 };
+	enum token_fault fault;
 
-	if (error == -EBADMSG) {
-		*ret_fault = TOKEN_MALFORMED;
-		return -EACCES;
-	}
-	if (error < 0)
-		return error;
-	if (are_claims(claims))
-		error = token_new(keyring, key, claims, text, len, &token);
-	if (token != NULL)
-		fault = find_fault(keyring, claims, token, now_us);
-	json_decref(claims);
-	if (error < 0)
-		return error;
+	if (token == NULL)
+		return -ENOMEM;
+	reading.token = token;
+	reading.at = token->text + len + 1;
+	reading.end = reading.at + len + 1;
+	fault = find_fault(keyring, &reading, text, len, now_us);
 	if (fault == TOKEN_FAULT_COUNT) {
 		*ret_token = token;
 		return 0;

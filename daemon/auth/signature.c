@@ -16,7 +16,7 @@
 #define ES256_HALF (ES256_BYTES / 2)
 
 enum algorithm
-algorithm_named(const char *name)
+algorithm_named(const char *name, size_t len)
 {
 	static const char *const names[ALGORITHM_COUNT] = {
 		[HS256] = "HS256",
@@ -24,12 +24,12 @@ algorithm_named(const char *name)
 		[ES256] = "ES256",
 		[EDDSA] = "EdDSA",
 	};
-	enum algorithm algorithm = HS256;
+	enum algorithm i = HS256;
 
-	while (
-	    algorithm < ALGORITHM_COUNT && strcmp(name, names[algorithm]) != 0)
-		algorithm++;
-	return algorithm;
+	while (i < ALGORITHM_COUNT &&
+	       (strlen(names[i]) != len || memcmp(name, names[i], len) != 0))
+		i++;
+	return i;
 }
 
 static int

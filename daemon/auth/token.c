@@ -54,29 +54,28 @@ refuse(enum token_fault fault, enum token_fault *ret_fault)
 	return -EACCES;
 }
 
-/* What it is signed with, as it says.  ALGORITHM_COUNT: by none of ours. */
+/*
+ * What it is signed with, as it says.  ALGORITHM_COUNT: by none of ours.
+ * -EBADMSG: no header, or one with more that has to be understood.
+ */
 static int
 read_header(
     const struct piece *header, uint8_t *scratch, enum algorithm *ret_algorithm)
 {
 	const int64_t len = base64url_get(scratch, header->at, header->len);
-	const char *name;
-	json_t *object;
-	int error;
+	const struct json_member *member;
+	struct object object;
+	char *name;
+	size_t name_len;
 
-	if (len < 0)
+	if (len < 0 || object_read(scratch, (size_t)len, &object) < 0)
 		return -EBADMSG;
-	error = object_read(scratch, (size_t)len, &object);
-	if (error < 0)
-		return error;
-	name = json_string_value(json_object_get(object, "alg"));
-	/* Whatever must be understood is not understood here. */
-	if (name == NULL || json_object_get(object, "crit") != NULL)
-		error = -EBADMSG;
-	else
-		*ret_algorithm = algorithm_named(name);
-	json_decref(object);
-	return error;
+	member = object_get(&object, "alg");
+	if (member == NULL || !string_take(member, &name, &name_len) ||
+	    object_get(&object, "crit") != NULL)
+		return -EBADMSG;
+	*ret_algorithm = algorithm_named(name, name_len);
+	return 0;
 }
 
 /* *ret_key NULL: none of them. */
@@ -112,12 +111,10 @@ check_parts(const struct keyring *keyring, const struct parts *parts,
 	const struct key *key = NULL;
 	enum algorithm algorithm;
 	int64_t len;
-	int error = read_header(&parts->header, scratch, &algorithm);
+	int error;
 
-	if (error == -EBADMSG)
+	if (read_header(&parts->header, scratch, &algorithm) < 0)
 		return refuse(TOKEN_MALFORMED, ret_fault);
-	if (error < 0)
-		return error;
 	len = base64url_get(scratch, parts->signature.at, parts->signature.len);
 	if (len < 0)
 		return refuse(TOKEN_MALFORMED, ret_fault);
