@@ -314,9 +314,8 @@ conf_handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 	       list_equal(&a->consumes, &b->consumes) &&
 	       list_equal(&a->filters, &b->filters) &&
 	       list_equal(&a->upstreams, &b->upstreams) &&
-	       a->token_required == b->token_required &&
-	       options_equal(a, b) && a->workers == b->workers &&
-	       a->window == b->window &&
+	       a->token_required == b->token_required && options_equal(a, b) &&
+	       a->workers == b->workers && a->window == b->window &&
 	       a->callback_timeout_us == b->callback_timeout_us &&
 	       a->queue_messages == b->queue_messages &&
 	       a->queue_bytes == b->queue_bytes &&

@@ -146,8 +146,8 @@ load(struct keyring **ret_keyring)
 		whole = conf_finish(conf, on_fault, &faults);
 	if (files == 0 && whole == 0 && net_check(conf, &fault) < 0)
 		on_fault(fault.text, &faults);
-	keys = whole >= 0 ? keyring_new(conf, on_fault, &faults, ret_keyring)
-			  : 0;
+	keys =
+	    whole >= 0 ? keyring_new(conf, on_fault, &faults, ret_keyring) : 0;
 	if (files == 0 && whole == 0 && keys == 0 && faults.count == 0)
 		return conf;
 	if (keys == 0)

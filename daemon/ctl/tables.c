@@ -99,8 +99,7 @@ add_feed(struct table *table, json_t *item)
 static const char *const channel_titles[] = { "CHANNEL", ">CONSUMERS",
 	">MESSAGES", ">BYTES", ">MEMORY", ">LAG", ">BEHIND" };
 static const char *const connection_titles[] = { "CONN", "STATE", "ENDPOINT",
-	"PEER", ">AGE", ">BYTES", ">LAG", ">BEHIND", "CHANNELS",
-	"SUBJECT" };
+	"PEER", ">AGE", ">BYTES", ">LAG", ">BEHIND", "CHANNELS", "SUBJECT" };
 static const char *const feed_titles[] = { "FEED", "KIND", "CHANNEL", "STATE",
 	">SINCE", ">MESSAGES", ">RESTARTS", "LAST ERROR" };
 

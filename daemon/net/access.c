@@ -25,6 +25,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define ARGUMENT "access_token=" /* of the query */
 #define AUTHORIZATION "authorization"
 #define SCHEME "Bearer"
 #define CHALLENGE "WWW-Authenticate: Bearer realm=\"earshot\""
@@ -121,9 +122,9 @@ on_field(struct found *found, const char *text, size_t len)
 static void
 on_argument(struct found *found, const char *text, size_t len)
 {
-	const size_t name = sizeof(ACCESS_ARGUMENT) - 1;
+	const size_t name = sizeof(ARGUMENT) - 1;
 
-	if (len < name || memcmp(text, ACCESS_ARGUMENT, name) != 0)
+	if (len < name || memcmp(text, ARGUMENT, name) != 0)
 		return;
 	take(found, text + name, len - name);
 	found->in_query = true;
@@ -177,8 +178,8 @@ access_identify(struct conn *conn)
 	access_forget(conn);
 	if (conn->net->keyring == NULL)
 		return 0;
-	error = each_fragment(
-	    conn, WSI_TOKEN_HTTP_AUTHORIZATION, on_field, &found);
+	error =
+	    each_fragment(conn, WSI_TOKEN_HTTP_AUTHORIZATION, on_field, &found);
 	if (error == 0)
 		error = each_fragment(
 		    conn, WSI_TOKEN_HTTP_URI_ARGS, on_argument, &found);
@@ -215,8 +216,7 @@ access_forbidden(struct conn *conn, const char *what)
 	(void)snprintf(text, sizeof(text), "%s is not allowed", what);
 	if (conn->who.token == NULL)
 		return http_refuse(conn, 403, NULL, "not_allowed", text);
-	return challenge(
-	    conn, 403, "insufficient_scope", "not_allowed", text);
+	return challenge(conn, 403, "insufficient_scope", "not_allowed", text);
 }
 
 int
@@ -239,8 +239,8 @@ access_is_header(
 bool
 access_is_argument(const struct conn *conn, const char *text, size_t len)
 {
-	const size_t name = sizeof(ACCESS_ARGUMENT) - 1;
+	const size_t name = sizeof(ARGUMENT) - 1;
 
 	return conn->who.token != NULL && len >= name &&
-	       memcmp(text, ACCESS_ARGUMENT, name) == 0;
+	       memcmp(text, ARGUMENT, name) == 0;
 }

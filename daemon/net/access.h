@@ -18,9 +18,6 @@
 #include "daemon/auth/token.h"
 #include "daemon/net/conn.h"
 
-/* Of arguments in a query, and of a header's value. */
-#define ACCESS_ARGUMENT "access_token="
-
 /*
  * The request's token, if there is one and tokens are looked at.  != 0:
  * refused, and answered: 400 two of them, 401 not to be believed, 503.
@@ -38,8 +35,8 @@ int access_forbidden(struct conn *conn, const char *what) LOOP_THREAD;
 int access_require(struct conn *conn) LOOP_THREAD;
 
 /* Is a header of that name and value the token that was taken? */
-bool access_is_header(const struct conn *conn, const char *name, size_t len,
-    const char *value);
+bool access_is_header(
+    const struct conn *conn, const char *name, size_t len, const char *value);
 /* The same of an argument of the query. */
 bool access_is_argument(const struct conn *conn, const char *text, size_t len);
 

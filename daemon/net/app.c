@@ -141,8 +141,8 @@ put_query(struct heads *heads)
 	     i++) {
 		if (access_is_argument(heads->conn, text, (size_t)len))
 			continue;
-		heads->error = buffer_append(&heads->text, between,
-		    strlen(between), HEADS_BYTES_MAX);
+		heads->error = buffer_append(
+		    &heads->text, between, strlen(between), HEADS_BYTES_MAX);
 		between = "&";
 		if (heads->error == 0)
 			heads->error = buffer_append(

@@ -257,8 +257,8 @@ http_refuse(struct conn *conn, unsigned status, const char *headers,
 
 	len = (size_t)snprintf(body, sizeof(body),
 	    "{\"error\":{\"code\":\"%s\",\"message\":", code);
-	len += json_put_string(
-	    body + len, sizeof(body) - len, text, strlen(text));
+	len +=
+	    json_put_string(body + len, sizeof(body) - len, text, strlen(text));
 	assert(len + sizeof("}}\n") <= sizeof(body));
 	len += (size_t)snprintf(body + len, sizeof(body) - len, "}}\n");
 	conn->net->counts.refused_requests++;

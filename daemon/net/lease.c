@@ -109,8 +109,8 @@ expel(struct conn *conn) LOOP_THREAD
 	if (!conn_is_stream(conn)) { /* its upgrade is being answered */
 		conn_cut(conn);
 	} else if (conn->close_code == 0 && !conn->peer_closed) {
-		conn_close(conn, 4001, "token %s",
-		    revoked ? "revoked" : "expired");
+		conn_close(
+		    conn, 4001, "token %s", revoked ? "revoked" : "expired");
 	} else {
 		return; /* it goes already */
 	}

@@ -251,8 +251,7 @@ put_refused_tokens(struct page *page, const struct net_counts *counts)
 	    "requests with a token that was not believed");
 	for (i = 0; i <= TOKEN_FAULT_COUNT && page->error == 0; i++)
 		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
-		    "earshot_tokens_refused_total{reason=\"%s\"} %" PRIu64
-		    "\n",
+		    "earshot_tokens_refused_total{reason=\"%s\"} %" PRIu64 "\n",
 		    i < TOKEN_FAULT_COUNT ? reasons[i] : "two",
 		    i < TOKEN_FAULT_COUNT ? counts->tokens_refused[i]
 					  : counts->tokens_twice);

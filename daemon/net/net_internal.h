@@ -38,12 +38,10 @@ struct net_counts {
 	uint64_t refused_origin, refused_requests, refused_bodies;
 	uint64_t refused_message_bytes; /* of WebSockets */
 	uint64_t refused_text, refused_deflate; /* likewise */
-	uint64_t refused_head_bytes;
-	uint64_t accept_errors;
-	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
-	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
+	uint64_t refused_head_bytes, accept_errors, accepts_cut;
+	uint64_t timeouts_handshake, timeouts_request, timeouts_keepalive;
+	uint64_t timeouts_close, timeouts_pong, history_limited, slices;
 	uint64_t closes, pings, v1_commands, v1_errors;
-	uint64_t history_limited, slices;
 	uint64_t refused_control, refused_peers; /* of the control socket */
 	uint64_t refused_out, refused_subscriptions, refused_violations;
 	uint64_t tokens_accepted, tokens_refused[TOKEN_FAULT_COUNT];

@@ -186,9 +186,8 @@ ws_on_upgrade(struct conn *conn)
 	conn->deflated = can_deflate(conn);
 	if ((size_t)len > path + 1)
 		channel = uri + path + 1;
-	r = handler != NULL
-		? choose_app(conn, handler)
-		: choose(conn, channel, (size_t)len - path - 1);
+	r = handler != NULL ? choose_app(conn, handler)
+			    : choose(conn, channel, (size_t)len - path - 1);
 	return r != 0 ? r : lease_begin(conn);
 }
 

@@ -13,8 +13,8 @@ static const struct es_host *host;
 static int
 on_open(void *state, es_conn conn, const struct es_open *open, void **user)
 {
-	json_t *claims = json_loads(
-	    open->claims, JSON_DECODE_INT_AS_REAL, NULL);
+	json_t *claims =
+	    json_loads(open->claims, JSON_DECODE_INT_AS_REAL, NULL);
 	const char *role = json_string_value(json_object_get(claims, "role"));
 	const bool member = role && strcmp(role, "member") == 0;
 

@@ -133,7 +133,8 @@ whatever_is_changed_makes_it_another(void **state)
 		"exec = cat\nin_flight_bytes_max = 2",
 		"exec = cat\nline_bytes_max = 2K",
 		"exec = cat\nbackoff_min = 2ms", "exec = cat\nbackoff_max = 2s",
-		"exec = cat\nstop_timeout = 2s", "exec = cat\ntoken = required" };
+		"exec = cat\nstop_timeout = 2s",
+		"exec = cat\ntoken = required" };
 	const size_t count = sizeof(lines) / sizeof(*lines);
 	size_t i, j;
 
