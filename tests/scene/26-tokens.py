@@ -346,12 +346,18 @@ def scene_a_refusal_waits_for_its_body():
             lines = "".join(f"{n}: {v}\r\n" for n, v in headers.items())
             client.send(f"{head}{lines}\r\n".encode())
             client.send(b"x" * 99999)
+            daemon.http("GET", "/channels", headers=bearer("y"))
             client.send(b"y")
             answer = client.read_answer()
             scene.equal(answer.status, status, "after its body")
             if status != 201:
-                scene.check("Bearer realm" in
-                            answer.headers["WWW-Authenticate"], "challenge")
+                wanted = "Bearer realm=\"earshot\"" + {
+                    "x": ", error=\"invalid_token\", error_description=\"no "
+                         "JSON Web Token in compact form\"", "": ""}.get(
+                    headers.get("Authorization", "")[7:],
+                    ", error=\"insufficient_scope\", error_description="
+                    "\"publishing is not allowed\"")
+                scene.equal(answer.headers["WWW-Authenticate"], wanted, "why")
         client.close()
 
 
