@@ -162,7 +162,10 @@ parse_pem(uint8_t *bytes, size_t len, struct key *key, const char **ret_fault)
 	return error;
 }
 
-/* One SEQUENCE from the first byte to the last, as all keys are in DER. */
+/*
+ * One SEQUENCE from the first byte to the last, as all keys are in DER.  A
+ * line end may be missing at its end, or too many.
+ */
 static bool
 is_der(const uint8_t *bytes, size_t len)
 {
@@ -171,15 +174,16 @@ is_der(const uint8_t *bytes, size_t len)
 	if (len < 2 || bytes[0] != 0x30)
 		return false;
 	if (bytes[1] < 0x80)
-		return len - at == bytes[1];
-	if (bytes[1] < 0x81 || bytes[1] > 0x84)
+		length = bytes[1];
+	else if (bytes[1] < 0x81 || bytes[1] > 0x84)
 		return false;
-	for (size_t left = bytes[1] & 0x7fu; left > 0; left--) {
+	for (size_t left = bytes[1] & 0x80 ? bytes[1] & 0x7fu : 0; left > 0;
+	     left--) {
 		if (at == len)
 			return false;
 		length = length << 8 | bytes[at++];
 	}
-	return len - at == length;
+	return at + length + 2 > len && at + length < len + 2;
 }
 
 /*
