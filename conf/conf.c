@@ -31,7 +31,10 @@ static const struct conf_channel channel_defaults = {
 };
 
 static const struct conf conf_defaults = {
-	.auth = { .anonymous = CONF_SUBSCRIBE, .token_leeway_us = 30 * LIMITS_S },
+	.auth = {
+		.anonymous = CONF_SUBSCRIBE,
+		.token_leeway_us = 30 * LIMITS_S,
+	},
 	.drain_timeout_us = 10 * LIMITS_S,
 	.drain_retry_spread_us = 2 * LIMITS_S,
 	.drain_close_rate = 5000,

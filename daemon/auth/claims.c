@@ -39,7 +39,7 @@ base64url_get(uint8_t *out, const char *text, size_t len)
 /* One reading */
 
 struct reading {
-	const struct object *claims;
+	struct object claims;
 	struct token *token;
 	char *at, *end; /* where strings go; where the token ends */
 	int64_t expires_us, not_before_us;
@@ -62,7 +62,7 @@ put(struct reading *reading, const char *text, size_t len)
 static bool
 read_string(struct reading *reading, const char *name, const char **string)
 {
-	const struct json_member *member = object_get(reading->claims, name);
+	const struct json_member *member = object_get(&reading->claims, name);
 	char *text;
 	size_t len;
 
@@ -77,7 +77,7 @@ read_string(struct reading *reading, const char *name, const char **string)
 static bool
 read_date(struct reading *reading, const char *name, int64_t *date_us)
 {
-	const struct json_member *member = object_get(reading->claims, name);
+	const struct json_member *member = object_get(&reading->claims, name);
 
 	return member == NULL || date_take(member, date_us);
 }
@@ -117,7 +117,7 @@ read_array(struct reading *reading, const struct json_member *member,
 static bool
 read_audience(struct reading *reading)
 {
-	const struct json_member *member = object_get(reading->claims, "aud");
+	const struct json_member *member = object_get(&reading->claims, "aud");
 	struct strings *audiences = &reading->token->audiences;
 
 	if (member == NULL)
@@ -143,7 +143,7 @@ static bool
 read_rights(struct reading *reading)
 {
 	const struct json_member *member =
-	    object_get(reading->claims, "earshot");
+	    object_get(&reading->claims, "earshot");
 	const struct json_member *subscribe, *publish;
 	struct object rights;
 
@@ -162,10 +162,10 @@ read_rights(struct reading *reading)
 static bool
 read_all(struct reading *reading)
 {
-	const struct json_member *id = object_get(reading->claims, "jti");
+	const struct json_member *id = object_get(&reading->claims, "jti");
 	int64_t issued_us;
 
-	return object_get(reading->claims, "exp") != NULL &&
+	return object_get(&reading->claims, "exp") != NULL &&
 	       read_date(reading, "exp", &reading->expires_us) &&
 	       read_date(reading, "nbf", &reading->not_before_us) &&
 	       read_date(reading, "iat", &issued_us) &&
@@ -230,11 +230,8 @@ static enum token_fault
 find_fault(const struct keyring *keyring, struct reading *reading,
     uint8_t *text, size_t len, int64_t now_us)
 {
-	struct object claims;
-
-	if (object_read(text, len, &claims) < 0)
+	if (object_read(text, len, &reading->claims) < 0)
 		return TOKEN_MALFORMED;
-	reading->claims = &claims;
 	if (!read_all(reading))
 		return TOKEN_CLAIMS;
 	reading->token->expires_us = reading->expires_us + keyring->leeway_us;
@@ -255,12 +252,13 @@ claims_read(const struct keyring *keyring, const struct key *key, uint8_t *text,
     enum token_fault *ret_fault)
 {
 	struct token *token = token_new(key, text, len);
-	struct reading reading = { .not_before_us = INT64_MIN / 2 };
+	struct reading reading;
 	enum token_fault fault;
 
 	if (token == NULL)
 		return -ENOMEM;
 	reading.token = token;
+	reading.not_before_us = INT64_MIN / 2;
 	reading.at = token->text + len + 1;
 	reading.end = reading.at + len + 1;
 	fault = find_fault(keyring, &reading, text, len, now_us);

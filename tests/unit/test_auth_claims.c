@@ -3,16 +3,30 @@
  * be done with it; and that it is one piece that outlives its keyring.
  */
 
-#include "tests/unit/token_rig.h"
+#include "daemon/base/memory.h"
+#include "proto/base64.h"
+#include "tests/lib/token_rig.h"
 
-#define NOW (1000 * S)
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+#define NOW (1000 * RIG_S)
 
 /* The token of these claims, which HS256 signs; NULL: *ret_fault says why. */
 static struct token *
 check(const char *lines, const char *claims, int64_t now_us,
     enum token_fault *ret_fault)
 {
-	char conf[1024], text[TEXT_MAX];
+	char conf[1024], text[RIG_TEXT_MAX];
 	struct keyring *keyring;
 	struct token *token;
 	size_t len = rig_token(text, HS256, claims);
@@ -56,30 +70,30 @@ a_token_ends_at_exp_and_the_leeway(void **state)
 		const char *lines, *exp;
 		int64_t last_us; /* at which it is believed */
 	} cases[] = {
-		{ "", "1000", 1030 * S - 1 },
-		{ "token_leeway = 0s", "1000", 1000 * S - 1 },
-		{ "token_leeway = 1h", "1000", 4600 * S - 1 },
-		{ "token_leeway = 250ms", "1000", 1000 * S + 249999 },
-		{ "token_leeway = 0s", "1000.5", 1000 * S + 499999 },
-		{ "token_leeway = 0s", "1e3", 1000 * S - 1 },
-		{ "token_leeway = 0s", "1E+3", 1000 * S - 1 },
-		{ "token_leeway = 0s", "1000000e-3", 1000 * S - 1 },
-		{ "token_leeway = 0s", "0.001e6", 1000 * S - 1 },
-		{ "token_leeway = 0s", "1000.0000019", 1000 * S },
+		{ "", "1000", 1030 * RIG_S - 1 },
+		{ "token_leeway = 0s", "1000", 1000 * RIG_S - 1 },
+		{ "token_leeway = 1h", "1000", 4600 * RIG_S - 1 },
+		{ "token_leeway = 250ms", "1000", 1000 * RIG_S + 249999 },
+		{ "token_leeway = 0s", "1000.5", 1000 * RIG_S + 499999 },
+		{ "token_leeway = 0s", "1e3", 1000 * RIG_S - 1 },
+		{ "token_leeway = 0s", "1E+3", 1000 * RIG_S - 1 },
+		{ "token_leeway = 0s", "1000000e-3", 1000 * RIG_S - 1 },
+		{ "token_leeway = 0s", "0.001e6", 1000 * RIG_S - 1 },
+		{ "token_leeway = 0s", "1000.0000019", 1000 * RIG_S },
 		{ "token_leeway = 0s", "1000.00000000000000000000000000009e0",
-		    1000 * S - 1 },
+		    1000 * RIG_S - 1 },
 		{ "token_leeway = 0s", "100000000000000000000000000000000e-29",
-		    1000 * S - 1 },
-		{ "", "0e99999999999999999999", 30 * S - 1 },
-		{ "", "1e-99999999999999999999", 30 * S - 1 },
-		{ "", "0.0", 30 * S - 1 },
-		{ "", "-0", 30 * S - 1 },
+		    1000 * RIG_S - 1 },
+		{ "", "0e99999999999999999999", 30 * RIG_S - 1 },
+		{ "", "1e-99999999999999999999", 30 * RIG_S - 1 },
+		{ "", "0.0", 30 * RIG_S - 1 },
+		{ "", "-0", 30 * RIG_S - 1 },
 		{ "token_leeway = 0s", "1795175498",
-		    INT64_C(1795175498) * S - 1 },
+		    INT64_C(1795175498) * RIG_S - 1 },
 		{ "token_leeway = 0s", "253402300799",
-		    INT64_C(253402300799) * S - 1 },
-		{ "", "-5", 25 * S - 1 },
-		{ "", "0", 30 * S - 1 },
+		    INT64_C(253402300799) * RIG_S - 1 },
+		{ "", "-5", 25 * RIG_S - 1 },
+		{ "", "0", 30 * RIG_S - 1 },
 	};
 
 	(void)state;
@@ -108,12 +122,13 @@ a_token_begins_at_nbf_less_the_leeway(void **state)
 	static const char claims[] = "{\"exp\":5000,\"nbf\":1000}";
 
 	(void)state;
-	assert_int_equal(fault_at("", claims, 970 * S), TOKEN_FAULT_COUNT);
-	assert_int_equal(fault_at("", claims, 970 * S - 1), TOKEN_NOT_YET);
+	assert_int_equal(fault_at("", claims, 970 * RIG_S), TOKEN_FAULT_COUNT);
+	assert_int_equal(fault_at("", claims, 970 * RIG_S - 1), TOKEN_NOT_YET);
+	assert_int_equal(fault_at("token_leeway = 0s", claims, 1000 * RIG_S),
+	    TOKEN_FAULT_COUNT);
 	assert_int_equal(
-	    fault_at("token_leeway = 0s", claims, 1000 * S), TOKEN_FAULT_COUNT);
-	assert_int_equal(
-	    fault_at("token_leeway = 0s", claims, 1000 * S - 1), TOKEN_NOT_YET);
+	    fault_at("token_leeway = 0s", claims, 1000 * RIG_S - 1),
+	    TOKEN_NOT_YET);
 	assert_int_equal(fault_at("", claims, 0), TOKEN_NOT_YET);
 	assert_int_equal(fault_at("", claims, INT64_MIN), TOKEN_NOT_YET);
 	/* When it was issued is not asked. */
@@ -286,7 +301,7 @@ a_right_is_for_its_patterns_only(void **state)
 static void
 so_many_patterns_and_no_more(void **state)
 {
-	char claims[TEXT_MAX];
+	char claims[RIG_TEXT_MAX];
 
 	(void)state;
 	for (int count = TOKEN_PATTERNS_MAX; count <= TOKEN_PATTERNS_MAX + 1;
@@ -315,7 +330,7 @@ so_many_patterns_and_no_more(void **state)
 static void
 strings_of_every_length_fit(void **state)
 {
-	char claims[TEXT_MAX];
+	char claims[RIG_TEXT_MAX];
 
 	(void)state;
 	for (int n = 1; n < 120; n++) {
@@ -372,7 +387,7 @@ static void
 the_last_reference_frees(void **state)
 {
 	struct keyring *keyring = rig_keyring(RIG_ALL_KEYS);
-	char text[TEXT_MAX];
+	char text[RIG_TEXT_MAX];
 	struct token *token;
 	size_t len = rig_token(text, ES256, "{\"exp\":2000,\"sub\":\"x\"}");
 
@@ -401,7 +416,7 @@ each_allocation_may_fail(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ALGORITHM_COUNT; i++) {
-		char text[TEXT_MAX];
+		char text[RIG_TEXT_MAX];
 		size_t len = rig_token(text, (enum algorithm)i, claims);
 		enum token_fault fault = TOKEN_FAULT_COUNT;
 		struct token *token = NULL;

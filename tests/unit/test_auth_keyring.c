@@ -3,13 +3,27 @@
  * with the line of the configuration that named them.
  */
 
-#include "tests/unit/token_rig.h"
+#include "daemon/base/memory.h"
+#include "proto/base64.h"
+#include "tests/lib/token_rig.h"
 
-#include <openssl/rsa.h>
-#include <openssl/x509.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-#define NOW (1000 * S)
+#include <openssl/pem.h>
+#include <openssl/x509.h>
+
+#include <cmocka.h>
+
+#define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
+
+#define NOW (1000 * RIG_S)
 #define ANY "expected a file with a public key in PEM, or a secret"
 #define WANTED "expected -----BEGIN PUBLIC KEY-----"
 
@@ -47,7 +61,7 @@ written(char *out, int (*write)(BIO *bio, const EVP_PKEY *key), EVP_PKEY *key)
 	assert_non_null(key);
 	assert_int_equal(write(bio, key), 1);
 	len = BIO_get_mem_data(bio, &data);
-	assert_in_range(len, 1, TEXT_MAX - 1);
+	assert_in_range(len, 1, RIG_TEXT_MAX - 1);
 	memcpy(out, data, (size_t)len);
 	out[len] = '\0';
 	(void)BIO_free(bio);
@@ -83,7 +97,7 @@ write_der(BIO *bio, const EVP_PKEY *key)
 static void
 assert_told_of(const char *expected, EVP_PKEY *key)
 {
-	char text[TEXT_MAX];
+	char text[RIG_TEXT_MAX];
 
 	assert_told(expected, text, written(text, PEM_write_bio_PUBKEY, key));
 	EVP_PKEY_free(key);
@@ -94,7 +108,7 @@ public_keys_of_three_kinds_are_taken(void **state)
 {
 	(void)state;
 	for (enum algorithm i = RS256; i < ALGORITHM_COUNT; i++) {
-		char text[TEXT_MAX], more[TEXT_MAX + 64], *to = more;
+		char text[RIG_TEXT_MAX], more[RIG_TEXT_MAX + 64], *to = more;
 		size_t len =
 		    written(text, PEM_write_bio_PUBKEY, rig_private[i]);
 
@@ -133,7 +147,7 @@ static void
 a_key_that_cannot_be_one_is_not(void **state)
 {
 	EVP_PKEY *key = rig_private[RS256];
-	char text[TEXT_MAX];
+	char text[RIG_TEXT_MAX];
 	uint8_t *der = NULL;
 	int len = i2d_PUBKEY(key, &der);
 
@@ -174,7 +188,7 @@ what_else_is_in_pem_is_told(void **state)
 				    "-----END RSA PUBLIC KEY-----\n";
 	static const char certificate[] = "-----BEGIN CERTIFICATE-----\nAAAA\n"
 					  "-----END CERTIFICATE-----\n";
-	char text[TEXT_MAX], both[2 * TEXT_MAX];
+	char text[RIG_TEXT_MAX], both[2 * RIG_TEXT_MAX];
 
 	(void)state;
 	for (enum algorithm i = RS256; i < ALGORITHM_COUNT; i++) {
@@ -212,7 +226,7 @@ no_spelling_of_a_public_key_is_a_secret(void **state)
 	    "\"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}";
 	static const char ssh[] =
 	    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8Q a@b";
-	char der[TEXT_MAX], text[2 * TEXT_MAX];
+	char der[RIG_TEXT_MAX], text[2 * RIG_TEXT_MAX];
 
 	(void)state;
 	for (enum algorithm i = RS256; i < ALGORITHM_COUNT; i++) {
@@ -275,7 +289,7 @@ static void
 a_line_end_is_no_part_of_a_secret(void **state)
 {
 	struct keyring *keyring;
-	char token[TEXT_MAX];
+	char token[RIG_TEXT_MAX];
 
 	(void)state;
 	(void)rig_token(token, HS256, "{\"exp\":1001}");
@@ -331,7 +345,7 @@ static void
 keys_of_one_algorithm_are_tried_each_and_doubles_once(void **state)
 {
 	struct keyring *keyring;
-	char token[TEXT_MAX];
+	char token[RIG_TEXT_MAX];
 
 	(void)state;
 	rig_write("a.key", "another secret, of 32 bytes, for certain", 40);

@@ -1,13 +1,7 @@
-#ifndef TESTS_UNIT_TOKEN_RIG_H
-#define TESTS_UNIT_TOKEN_RIG_H
+/* Keys, keyrings and tokens of the tests; what they promise is in the .h. */
 
-/*
- * token_rig: key files in a folder of the test's own, keyrings of them, and
- * tokens signed with keys that are made anew in each run.
- */
+#include "tests/lib/token_rig.h"
 
-#include "daemon/auth/auth_internal.h"
-#include "daemon/base/memory.h"
 #include "proto/base64.h"
 #include "tests/lib/told.h"
 
@@ -26,14 +20,12 @@
 #include <cmocka.h>
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
-#define S INT64_C(1000000)
-#define TEXT_MAX 16384
 
-static char rig_folder[4096];
-static EVP_PKEY *rig_private[ALGORITHM_COUNT];
-static const char rig_secret[] = "0123456789abcdef0123456789abcdef";
+char rig_folder[4096];
+EVP_PKEY *rig_private[ALGORITHM_COUNT];
+const char rig_secret[33] = "0123456789abcdef0123456789abcdef";
 
-static inline void
+void
 rig_write(const char *name, const void *bytes, size_t len)
 {
 	FILE *file = fopen(name, "w");
@@ -43,7 +35,7 @@ rig_write(const char *name, const void *bytes, size_t len)
 	assert_int_equal(fclose(file), 0);
 }
 
-static inline void
+static void
 rig_write_public(const char *name, EVP_PKEY *key)
 {
 	FILE *file = fopen(name, "w");
@@ -54,7 +46,7 @@ rig_write_public(const char *name, EVP_PKEY *key)
 }
 
 /* hs.key, rs.key, es.key and ed.key are there. */
-static inline int
+int
 rig_begin(void **state)
 {
 	const char *base = getenv("TMPDIR");
@@ -74,7 +66,7 @@ rig_begin(void **state)
 	return 0;
 }
 
-static inline int
+int
 rig_end(void **state)
 {
 	static const char *const names[] = { "hs.key", "rs.key", "es.key",
@@ -92,10 +84,10 @@ rig_end(void **state)
  * conf is lines of [auth]; each @ in it stands for the folder.  The faults are
  * told to *told.
  */
-static inline struct keyring *
+struct keyring *
 rig_try_keyring(const char *lines, struct told *told)
 {
-	char text[TEXT_MAX] = "[listener]\nlisten = 127.0.0.1:0\n[auth]\n";
+	char text[RIG_TEXT_MAX] = "[listener]\nlisten = 127.0.0.1:0\n[auth]\n";
 	struct keyring *keyring = NULL;
 	size_t len = strlen(text);
 	struct conf *conf;
@@ -114,7 +106,7 @@ rig_try_keyring(const char *lines, struct told *told)
 	return keyring;
 }
 
-static inline struct keyring *
+struct keyring *
 rig_keyring(const char *lines)
 {
 	struct told told;
@@ -124,13 +116,9 @@ rig_keyring(const char *lines)
 	return keyring;
 }
 
-#define RIG_ALL_KEYS                                                           \
-	"token_key = @/hs.key\ntoken_key = @/rs.key\n"                         \
-	"token_key = @/es.key\ntoken_key = @/ed.key\n"
-
 /* Tokens */
 
-static inline size_t
+size_t
 rig_base64url(char *out, const void *bytes, size_t len)
 {
 	size_t n = base64_put(out, bytes, len);
@@ -143,7 +131,7 @@ rig_base64url(char *out, const void *bytes, size_t len)
 	return n;
 }
 
-static inline size_t
+size_t
 rig_hmac(uint8_t *out, const void *secret, size_t secret_len, const char *text)
 {
 	unsigned len = 0;
@@ -153,7 +141,7 @@ rig_hmac(uint8_t *out, const void *secret, size_t secret_len, const char *text)
 	return len;
 }
 
-static inline size_t
+static size_t
 rig_der_to_es256(uint8_t *out, const uint8_t *der, size_t len)
 {
 	ECDSA_SIG *signature = d2i_ECDSA_SIG(NULL, &der, (long)len);
@@ -168,7 +156,7 @@ rig_der_to_es256(uint8_t *out, const uint8_t *der, size_t len)
 }
 
 /* At most 1024 bytes. */
-static inline size_t
+size_t
 rig_sign(uint8_t *out, enum algorithm algorithm, const char *text)
 {
 	EVP_MD_CTX *context;
@@ -193,7 +181,7 @@ rig_sign(uint8_t *out, enum algorithm algorithm, const char *text)
 }
 
 /* Header and claims as they will be signed; the length. */
-static inline size_t
+size_t
 rig_unsigned(char *out, const char *header, const char *claims)
 {
 	size_t len = rig_base64url(out, header, strlen(header));
@@ -202,7 +190,7 @@ rig_unsigned(char *out, const char *header, const char *claims)
 	return len + rig_base64url(out + len, claims, strlen(claims));
 }
 
-static inline size_t
+size_t
 rig_token_of(
     char *out, enum algorithm algorithm, const char *header, const char *claims)
 {
@@ -214,21 +202,21 @@ rig_token_of(
 	return len + rig_base64url(out + len, signature, signature_len);
 }
 
-static const char *const rig_headers[ALGORITHM_COUNT] = {
+const char *const rig_headers[ALGORITHM_COUNT] = {
 	[HS256] = "{\"alg\":\"HS256\"}",
 	[RS256] = "{\"alg\":\"RS256\"}",
 	[ES256] = "{\"alg\":\"ES256\"}",
 	[EDDSA] = "{\"alg\":\"EdDSA\"}",
 };
 
-static inline size_t
+size_t
 rig_token(char *out, enum algorithm algorithm, const char *claims)
 {
 	return rig_token_of(out, algorithm, rig_headers[algorithm], claims);
 }
 
 /* TOKEN_FAULT_COUNT: it is believed, and given back. */
-static inline enum token_fault
+enum token_fault
 rig_check(const struct keyring *keyring, const char *text, size_t len,
     int64_t now_us, struct token **ret_token)
 {
@@ -251,11 +239,3 @@ rig_check(const struct keyring *keyring, const char *text, size_t len,
 		token_unref(token);
 	return fault;
 }
-
-#define assert_fault(expected, keyring, text, now_us)                          \
-	assert_int_equal(                                                      \
-	    rig_check(keyring, text, strlen(text), now_us, NULL), expected)
-#define assert_believed(keyring, text, now_us)                                 \
-	assert_fault(TOKEN_FAULT_COUNT, keyring, text, now_us)
-
-#endif
