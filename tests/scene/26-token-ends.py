@@ -4,6 +4,7 @@
 """Tokens end: by their time, and by a reload that takes their key away."""
 import json
 import os
+import random
 import signal
 import sys
 import threading
@@ -121,6 +122,29 @@ def scene_nothing_is_lost_and_nothing_twice():
         thread.join()
         scene.equal(heard, [str(n) for n in range(len(heard) - 1)] + ["end"],
                     f"{len(heard)} messages with {ends + 1} tokens")
+
+
+def scene_each_at_its_own_time():
+    """In whatever order they came, and whoever left before."""
+    random.seed(26)
+    with scene.Daemon(conf()) as daemon:
+        made = []
+        for n in range(90):
+            token = KEY.token(subscribe=["a"], lasts_s=random.randint(2, 4))
+            made.append((scene.WebSocket(daemon.port, "/ws/a", bearer(token)),
+                         json.loads(tokens.jwt.utils.base64url_decode(
+                             token.split(".")[1]))["exp"]))
+        random.shuffle(made)
+        for client, _ in made[60:]:
+            client.reset() if random.random() < 0.5 else client.close()
+        late = []
+        for client, ends in sorted(made[:60], key=lambda pair: pair[1]):
+            scene.equal(client.read_closed()[0], 4001, "closed") \
+                if client is made[0][0] else client.read_closed()
+            late.append(time.time() - ends)
+        scene.check(min(late) >= 0, f"none too early ({min(late):.3f} s)")
+        scene.in_time(max(late), 1, "none too late")
+        scene.equal(daemon.metric("tokens_expired_total"), 60, "counted")
 
 
 def scene_a_library_is_told():
