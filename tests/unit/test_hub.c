@@ -5,7 +5,6 @@
 
 #include "daemon/base/memory.h"
 #include "daemon/hub/hub.h"
-#include "tests/lib/token_rig.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -206,42 +205,6 @@ what_was_checked_is_not_checked_again(void **state)
 
 	assert_int_equal(
 	    hub_publish(f->hub, "a", 1, HUB_OUTSIDE, &bad, f->now_us, NULL), 1);
-}
-
-static void
-rights_are_asked_by_bit(void **state)
-{
-	struct fixture *f = *state;
-	const struct identity none = { .rights = 0 },
-			      listener = { .rights = CONF_SUBSCRIBE };
-
-	assert_true(hub_may(f->hub, &listener, CONF_SUBSCRIBE, "a", 1));
-	assert_false(hub_may(f->hub, &listener, CONF_PUBLISH, "a", 1));
-	assert_false(hub_may(f->hub, &none, CONF_SUBSCRIBE, "a", 1));
-	assert_int_equal(hub_counts(f->hub)->refused_rights, 2);
-}
-
-static void
-a_token_adds_rights_by_channel(void **state)
-{
-	struct fixture *f = *state;
-	struct keyring *keyring = rig_keyring("token_key = @/hs.key\n");
-	struct identity who = { .rights = CONF_PUBLISH };
-	char text[RIG_TEXT_MAX];
-	const size_t len = rig_token(text, HS256,
-	    "{\"exp\":2000,\"earshot\":{\"subscribe\":[\"a.*\"]}}");
-
-	assert_int_equal(
-	    rig_check(keyring, text, len, 0, &who.token), TOKEN_FAULT_COUNT);
-	assert_true(hub_may(f->hub, &who, CONF_SUBSCRIBE, "a.b", 3));
-	assert_false(hub_may(f->hub, &who, CONF_SUBSCRIBE, "a", 1));
-	assert_true(hub_may(f->hub, &who, CONF_PUBLISH, "a", 1));
-	who.rights = 0;
-	assert_true(identity_may(&who, CONF_SUBSCRIBE, "a.b", 3));
-	assert_false(identity_may(&who, CONF_PUBLISH, "a.b", 3));
-	assert_int_equal(hub_counts(f->hub)->refused_rights, 1);
-	token_unref(who.token);
-	keyring_unref(keyring);
 }
 
 static void
@@ -605,8 +568,6 @@ main(void)
 		TEST(publish_answers_with_the_position),
 		TEST(what_is_refused_is_named_and_counted),
 		TEST(what_was_checked_is_not_checked_again),
-		TEST(rights_are_asked_by_bit),
-		TEST(a_token_adds_rights_by_channel),
 		TEST(channels_are_limited_in_number),
 		TEST(many_channels_are_found_again),
 		TEST(after_closing_only_what_comes_from_inside_is_taken),
@@ -621,5 +582,5 @@ main(void)
 		TEST(a_refused_subscriber_is_not_half_there),
 	};
 
-	return cmocka_run_group_tests(tests, rig_begin, rig_end);
+	return cmocka_run_group_tests(tests, NULL, NULL);
 }
