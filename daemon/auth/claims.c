@@ -22,8 +22,6 @@ base64url_get(uint8_t *out, const char *text, size_t len)
 {
 	char *letters = (char *)out;
 
-	if (len % 4 == 1)
-		return -EINVAL;
 	for (size_t i = 0; i < len; i++) {
 		if (text[i] == '+' || text[i] == '/' || text[i] == '=')
 			return -EINVAL;

@@ -142,6 +142,28 @@ public_keys_of_other_kinds_are_not(void **state)
 	assert_told_of(kind, EVP_PKEY_Q_keygen(NULL, NULL, "X25519"));
 }
 
+static void
+nothing_stands_behind_a_key(void **state)
+{
+	uint8_t *der = NULL, more[512] = { 0 };
+	int len = i2d_PUBKEY(rig_private[ES256], &der);
+	BIO *bio = BIO_new(BIO_s_mem());
+	char *data;
+	long n;
+
+	(void)state;
+	assert_in_range(len, 1, sizeof(more) - 1);
+	memcpy(more, der, (size_t)len);
+	assert_true(
+	    PEM_write_bio(bio, PEM_STRING_PUBLIC, "", more, len + 1) > 0);
+	n = BIO_get_mem_data(bio, &data);
+	assert_told("no public key that OpenSSL can read, expected RSA, P-256 "
+		    "or Ed25519",
+	    data, (size_t)n);
+	(void)BIO_free(bio);
+	OPENSSL_free(der);
+}
+
 /* Its signatures would be anybody's. */
 static void
 a_key_that_cannot_be_one_is_not(void **state)
@@ -307,25 +329,28 @@ a_line_end_is_no_part_of_a_secret(void **state)
 static void
 what_cannot_be_read_is_told(void **state)
 {
+	struct keyring *keyring;
 	char expected[3 * 5000];
 	struct told told;
 
 	(void)state;
 	(void)remove("a.key"); /* of the test before */
 	assert_int_equal(mkfifo("a.key", 0600), 0);
-	assert_null(rig_try_keyring("token_key = @/es.key\n"
-				    "token_key = @/b.key\n"
-				    "token_issuer = x\n"
-				    "token_key = @\n"
-				    "token_key = @/a.key\n",
-	    &told));
+	keyring = rig_try_keyring("token_key = @/es.key\n"
+				  "token_key = @/b.key\n"
+				  "token_issuer = x\n"
+				  "token_key = @\n"
+				  "token_key = @/a.key\n",
+	    &told);
+	/* Who writes to it now would wait. */
+	assert_int_equal(remove("a.key"), 0);
 	(void)snprintf(expected, sizeof(expected),
 	    "f:5: token_key = %s/b.key: No such file or directory, " ANY "\n"
 	    "f:7: token_key = %s: no plain file, " ANY "\n"
 	    "f:8: token_key = %s/a.key: no plain file, " ANY "\n",
 	    rig_folder, rig_folder, rig_folder);
+	assert_null(keyring);
 	assert_string_equal(told.text, expected);
-	assert_int_equal(remove("a.key"), 0);
 }
 
 static void
@@ -398,6 +423,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(public_keys_of_three_kinds_are_taken),
 		cmocka_unit_test(public_keys_of_other_kinds_are_not),
+		cmocka_unit_test(nothing_stands_behind_a_key),
 		cmocka_unit_test(a_key_that_cannot_be_one_is_not),
 		cmocka_unit_test(what_else_is_in_pem_is_told),
 		cmocka_unit_test(no_spelling_of_a_public_key_is_a_secret),
