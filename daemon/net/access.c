@@ -35,7 +35,8 @@
 struct found {
 	char text[TOKEN_BYTES_MAX + 1]; /* one more: it is too long */
 	size_t len;
-	unsigned count;
+	unsigned count; /* of tokens */
+	unsigned fields; /* of the header, ours or not */
 	bool in_query;
 };
 
@@ -116,6 +117,7 @@ static void
 on_field(struct found *found, const char *text, size_t len)
 {
 	(void)len;
+	found->fields++;
 	take_header(found, text);
 }
 
@@ -189,7 +191,8 @@ access_identify(struct conn *conn)
 		return 0;
 	if (found.in_query && conn->state == CONN_REQUEST)
 		http_keep_private(conn);
-	if (found.count == 1)
+	/* Several fields would be one to who sees them joined, a handler. */
+	if (found.count == 1 && found.fields <= 1)
 		return check(conn, &found);
 	conn->net->counts.tokens_twice++;
 	return challenge(conn, 400, "invalid_request", "two_tokens",
