@@ -63,6 +63,7 @@ struct conf_handler {
 	struct conf_list channels; /* patterns: raw connections to those */
 	struct conf_list consumes, filters; /* patterns: messages of those */
 	struct conf_list upstreams; /* names of sections [upstream] */
+	bool token_required; /* of who connects */
 	struct conf_option *options;
 	size_t option_count;
 	int64_t workers, window; /* processes of exec; events in a pipe */
@@ -110,10 +111,7 @@ struct conf *conf_new(void);
 struct conf *conf_ref(struct conf *conf);
 void conf_free(struct conf *conf); /* the last reference; NULL: no-op */
 
-/*
- * Reads one text; file is the name faults carry.  The number of faults told,
- * or -ENOMEM.
- */
+/* Reads one text; faults name file.  How many were told, or -ENOMEM. */
 int conf_read_text(struct conf *conf, const char *file, const char *text,
     size_t len, conf_fault_fn fault, void *arg);
 

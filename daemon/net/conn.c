@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/handler.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -114,6 +115,8 @@ conn_free(struct conn *conn)
 	struct net *net = conn->net;
 
 	tell_session(conn);
+	lease_end(conn);
+	access_forget(conn);
 	hub_publisher_end(net->hub, &conn->publisher);
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
