@@ -71,12 +71,12 @@ def scene_refused_in_words():
 def scene_renewed_while_it_is_published():
     """Tokens of two seconds, one after the other; every line once."""
     key = tokens.Key("EdDSA", scene.TMP)
-    lines = 60
+    lines = 30
     with scene.Daemon(conf(key, "token_leeway = 0s\n"
                            "[channel **]\nhistory_messages = 1000\n")) \
             as daemon:
-        def renew():
-            write(key.token(subscribe=["a"], publish=["a"], lasts_s=2))
+        def renew(lasts_s=2):
+            write(key.token(subscribe=["a"], publish=["a"], lasts_s=lasts_s))
 
         renew()
         runs = [Sub(daemon.url, "a", "--token-file", FILE, "-n", lines, "-v",
@@ -84,7 +84,7 @@ def scene_renewed_while_it_is_published():
         daemon.wait_metric("channel_consumers", 2, channel="a")
         renewals = 0
         for n in range(lines):
-            if n % 20 == 0 and n > 0:
+            if n % 10 == 0 and n > 0:
                 # The streams end, then there is a new token.
                 scene.wait_until(
                     lambda: daemon.metric("channel_consumers",
@@ -93,6 +93,7 @@ def scene_renewed_while_it_is_published():
                 renewals += 1
             renew()
             pub(daemon, f"{n}\n", "--token-file", FILE)
+        renew(3600)  # who is away comes back with this one
         wanted = "".join(f"{n}\n" for n in range(lines)).encode()
         for run in runs:
             out, said = run.end()
