@@ -36,6 +36,7 @@ static const struct conf_upstream upstream_defaults = {
 	.connect_timeout_us = 10 * LIMITS_S,
 	.ping_interval_us = 25 * LIMITS_S,
 	.pong_timeout_us = 10 * LIMITS_S,
+	.compression = true,
 };
 
 static const struct feed_kind {

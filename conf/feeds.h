@@ -86,6 +86,7 @@ struct conf_upstream {
 	char *ca, *certificate, *key; /* NULL: the system's, none */
 	int64_t connect_timeout_us, ping_interval_us, pong_timeout_us;
 	int64_t stale_after_us; /* 0: silence is no fault */
+	bool compression; /* permessage-deflate is offered */
 	bool mirror; /* earshot.v1 */
 	char *remote_channel; /* of a mirror; NULL: the channel's own name */
 };

@@ -308,6 +308,8 @@ const struct key feed_keys[] = {
 	    FIELD(upstream, pong_timeout_us), 10 * LIMITS_MS, CONF_HOUR, 0 },
 	{ SECTION_UPSTREAM, "stale_after", set_TIME,
 	    FIELD(upstream, stale_after_us), 0, 365 * CONF_DAY, 0 },
+	{ SECTION_UPSTREAM, "compression", set_yes_no,
+	    FIELD(upstream, compression), 0, 0, 0 },
 	{ SECTION_UPSTREAM, "mirror", set_yes_no,
 	    FIELD(upstream, mirror), 0, 0, 0 },
 	{ SECTION_UPSTREAM, "remote_channel", set_channel,

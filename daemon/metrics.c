@@ -24,6 +24,8 @@ static const struct feed_metric {
 	FEED(messages, "feed_messages_total",
 	    "messages a feed published, or gave its handler"),
 	FEED(bytes, "feed_bytes_total", "payload bytes of those"),
+	FEED(compressed_bytes, "feed_compressed_bytes_total",
+	    "payload bytes that an upstream's peer sent compressed"),
 	FEED(restarts, "feed_restarts_total",
 	    "starts after the first, reconnects"),
 	FEED(lines_cut, "feed_lines_cut_total",

@@ -31,7 +31,7 @@
  * long for a fifth less.  Measured with JSON of 64 bytes to 1 MB.
  */
 #define LEVEL 3
-#define WINDOW_BITS (-15) /* negative: no zlib header */
+#define WINDOW_BITS 15
 #define MEMORY_LEVEL 8
 #define DEFLATE_BYTES_MIN 64
 #define PIECE_BYTES 8192u
@@ -44,6 +44,7 @@ struct deflate {
 
 struct inflate {
 	z_stream stream;
+	bool begun; /* something of this message was there */
 	bool ended; /* the last block said so */
 	uint8_t piece[PIECE_BYTES];
 };
@@ -73,8 +74,9 @@ deflate_new(struct deflate **ret_deflater)
 		return -ENOMEM;
 	deflater->stream.zalloc = allocate;
 	deflater->stream.zfree = give_back;
-	result = deflateInit2(&deflater->stream, LEVEL, Z_DEFLATED, WINDOW_BITS,
-	    MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
+	/* Negative: no zlib header. */
+	result = deflateInit2(&deflater->stream, LEVEL, Z_DEFLATED,
+	    -WINDOW_BITS, MEMORY_LEVEL, Z_DEFAULT_STRATEGY);
 	if (result != Z_OK) {
 		assert(result == Z_MEM_ERROR);
 		memory_free(deflater);
@@ -130,14 +132,22 @@ deflate_put(struct deflate *deflater, struct buffer *out, size_t max,
 int
 inflate_new(struct inflate **ret_inflater)
 {
+	return inflate_new_window(WINDOW_BITS, ret_inflater);
+}
+
+int
+inflate_new_window(int bits, struct inflate **ret_inflater)
+{
 	struct inflate *inflater = memory_zalloc(sizeof(*inflater));
 	int result;
 
+	assert(bits >= 8);
+	assert(bits <= WINDOW_BITS);
 	if (!inflater)
 		return -ENOMEM;
 	inflater->stream.zalloc = allocate;
 	inflater->stream.zfree = give_back;
-	result = inflateInit2(&inflater->stream, WINDOW_BITS);
+	result = inflateInit2(&inflater->stream, -bits);
 	if (result != Z_OK) {
 		assert(result == Z_MEM_ERROR);
 		memory_free(inflater);
@@ -216,6 +226,45 @@ between_blocks(const z_stream *stream)
 	return (stream->data_type & (128 | 63)) == 128;
 }
 
+static void
+forget(struct inflate *inflater)
+{
+	int result = inflateReset(&inflater->stream);
+
+	assert(result == Z_OK);
+	inflater->begun = inflater->ended = false;
+}
+
+int
+inflate_feed(struct inflate *inflater, struct buffer *out, size_t max,
+    const void *payload, size_t len)
+{
+	assert(payload || len == 0);
+	if (len == 0)
+		return 0;
+	if (len > UINT_MAX)
+		return -EMSGSIZE;
+	inflater->begun = true;
+	return feed(inflater, out, max, payload, len);
+}
+
+int
+inflate_end(
+    struct inflate *inflater, struct buffer *out, size_t max, bool keep_context)
+{
+	int error = 0;
+
+	if (inflater->begun && !inflater->ended) {
+		error = feed(inflater, out, max, tail, sizeof(tail));
+		if (error == 0 && !between_blocks(&inflater->stream))
+			error = -EBADMSG;
+	}
+	if (!keep_context || inflater->ended)
+		forget(inflater);
+	inflater->begun = false;
+	return error;
+}
+
 int
 inflate_put(struct inflate *inflater, struct buffer *out, size_t max,
     const void *payload, size_t len)
@@ -223,20 +272,10 @@ inflate_put(struct inflate *inflater, struct buffer *out, size_t max,
 	size_t start = out->len;
 	int error;
 
-	assert(payload || len == 0);
-	if (len == 0)
-		return 0;
-	if (len > UINT_MAX)
-		return -EMSGSIZE;
-	error = inflateReset(&inflater->stream);
-	assert(error == Z_OK);
-	inflater->ended = false;
-	error = feed(inflater, out, max, payload, len);
-	if (error == 0 && !inflater->ended) {
-		error = feed(inflater, out, max, tail, sizeof(tail));
-		if (error == 0 && !between_blocks(&inflater->stream))
-			error = -EBADMSG;
-	}
+	forget(inflater);
+	error = inflate_feed(inflater, out, max, payload, len);
+	if (error == 0)
+		error = inflate_end(inflater, out, max, false);
 	if (error < 0)
 		out->len = start;
 	return error;

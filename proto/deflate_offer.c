@@ -1,6 +1,8 @@
 /*
  * Sec-WebSocket-Extensions: is there an offer of permessage-deflate that we
- * can keep to?  RFC 6455 section 9.1 has the grammar, RFC 7692 section 7.1 the
+ * can keep to, and, where we have offered it, may the answer be what it is?
+ *
+ * Offers.  RFC 6455 section 9.1 has the grammar, RFC 7692 section 7.1 the
  * parameters; what is not in the latter makes an offer one to decline, and the
  * next one is looked at.
  *
@@ -10,6 +12,10 @@
  * - The answer has both no_context_takeover.  The server's is true in any case
  *   and lets clients free memory; the client's lets one inflater serve all
  *   connections.  Sections 7.1.1.1 and 7.1.1.2 allow both without being asked.
+ *
+ * Answers.  All but client_max_window_bits may come without being asked for,
+ * and we ask for that; in an answer both windows have a value.  What is wrong
+ * in it cannot be declined: the connection fails.
  */
 
 #include "proto/deflate.h"
@@ -174,9 +180,8 @@ enum known {
 	KNOWN_MAX
 };
 
-/* Whether an offer with this parameter can be kept to. */
-static bool
-acceptable(const struct parameter *parameter, unsigned *there)
+static enum known
+which(const struct parameter *parameter)
 {
 	static const char *const names[KNOWN_MAX] = {
 		"server_no_context_takeover",
@@ -189,6 +194,15 @@ acceptable(const struct parameter *parameter, unsigned *there)
 	while (i < KNOWN_MAX &&
 	       !is(parameter->name, parameter->name_len, names[i]))
 		i++;
+	return (enum known)i;
+}
+
+/* Whether an offer with this parameter can be kept to. */
+static bool
+acceptable(const struct parameter *parameter, unsigned *there)
+{
+	const enum known i = which(parameter);
+
 	if (i == KNOWN_MAX || (*there & 1u << i))
 		return false;
 	*there |= 1u << i;
@@ -261,5 +275,91 @@ deflate_offer_accept(
 	}
 	if (found)
 		put_answer(taken, ret_answer);
+	return found;
+}
+
+/* What is wrong with a parameter of the answer; NULL: nothing. */
+static const char *
+answer_fault(const struct parameter *parameter, unsigned *there,
+    struct deflate_agreement *agreement)
+{
+	const enum known i = which(parameter);
+
+	if (i == KNOWN_MAX)
+		return "an unknown parameter";
+	if (*there & 1u << i)
+		return "a parameter twice";
+	*there |= 1u << i;
+	switch (i) {
+	case SERVER_NO_CONTEXT_TAKEOVER:
+		agreement->keep_context = false;
+		break;
+	case SERVER_MAX_WINDOW_BITS:
+		agreement->window_bits = window_bits(parameter);
+		break;
+	default:
+		break;
+	}
+	if (i == SERVER_MAX_WINDOW_BITS || i == CLIENT_MAX_WINDOW_BITS)
+		return window_bits(parameter) > 0
+			   ? NULL
+			   : "window bits that are not 8 to 15";
+	return parameter->has_value ? "a value where none belongs" : NULL;
+}
+
+/* One extension of an answer; NULL: it may be there. */
+static const char *
+scan_answer(
+    struct scan *scan, bool offered, struct deflate_agreement *agreement)
+{
+	static const char grammar[] = "words that RFC 6455 does not know";
+	struct parameter parameter;
+	unsigned there = 0;
+	const char *name, *why = NULL;
+	size_t len;
+
+	*agreement = (struct deflate_agreement){ .keep_context = true,
+		.window_bits = WINDOW_BITS_MAX };
+	if (scan_token(scan, &name, &len) < 0)
+		return grammar;
+	if (!offered || !is(name, len, "permessage-deflate"))
+		why = "an extension that was not offered";
+	while (take(scan, ';')) {
+		if (scan_parameter(scan, &parameter) < 0)
+			return grammar;
+		if (why == NULL)
+			why = answer_fault(&parameter, &there, agreement);
+	}
+	if (scan->at < scan->len && scan->text[scan->at] != ',')
+		return grammar;
+	return why;
+}
+
+int
+deflate_answer_read(const char *text, size_t len, bool offered,
+    struct deflate_agreement *ret_agreement, const char **ret_why)
+{
+	struct scan scan = { .text = text, .len = len };
+	struct deflate_agreement agreement;
+	bool found = false;
+	const char *why;
+
+	assert(text || len == 0);
+	for (;;) {
+		while (take(&scan, ','))
+			; /* an empty element says nothing */
+		if (scan.at == scan.len)
+			break;
+		why = scan_answer(&scan, offered, &agreement);
+		if (why == NULL && found)
+			why = "permessage-deflate twice";
+		if (why != NULL) {
+			*ret_why = why;
+			return -EPROTO;
+		}
+		found = true;
+	}
+	if (found)
+		*ret_agreement = agreement;
 	return found;
 }

@@ -65,6 +65,7 @@ enum option_key {
 	OPTION_STATE,
 	OPTION_SILENCE,
 	OPTION_TOKEN,
+	OPTION_COMPRESS,
 	OPTION_WHOLE,
 	OPTION_BINARY,
 	OPTION_CA,
@@ -92,6 +93,7 @@ static const struct option options_long[] = {
 	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "silence", required_argument, NULL, OPTION_SILENCE },
 	{ "token-file", required_argument, NULL, OPTION_TOKEN },
+	{ "compress", no_argument, NULL, OPTION_COMPRESS },
 	{ "whole", no_argument, NULL, OPTION_WHOLE },
 	{ "binary", no_argument, NULL, OPTION_BINARY },
 	{ "ca", required_argument, NULL, OPTION_CA },
@@ -162,6 +164,7 @@ static const char help_sub[] =
     "      --raw         the raw view of one channel, for other servers\n"
     "      --silence SECONDS  connect again when nothing was heard for that\n"
     "                    long, pings not answered (30)\n"
+    "      --compress    ask for compressed messages, for slow links\n"
     "\n"
     "earshot --help tells the options of every command.\n";
 
@@ -211,6 +214,7 @@ commands_of(int key)
 	case OPTION_RAW:
 	case OPTION_STATE:
 	case OPTION_SILENCE:
+	case OPTION_COMPRESS:
 		return COMMAND_SUB;
 	case OPTION_COUNT:
 		return COMMAND_SUB | COMMAND_TOP;
@@ -350,6 +354,9 @@ take_option(struct command_line *line, int key)
 		break;
 	case OPTION_VERBOSE:
 		options->verbosity++;
+		break;
+	case OPTION_COMPRESS:
+		options->compress = true;
 		break;
 	case OPTION_JSON:
 		options->json = true;

@@ -47,6 +47,7 @@ struct ctl_options {
 	const char *from; /* sub; NULL: live */
 	int64_t count; /* sub, frames of top; 0: for ever */
 	bool json, raw; /* sub; json: what looks after a daemon as well */
+	bool compress; /* sub: asks for it */
 	int64_t silence; /* sub: seconds without a word; then it is lost */
 	const char *state_path; /* sub; NULL: nothing is kept */
 	const char *token_path; /* NULL: not given */

@@ -348,6 +348,7 @@ connect_next(struct dial *dial)
 		.subprotocol = dial->ops->subprotocol,
 		.headers = headers,
 		.wanted = dial->ops->wanted,
+		.compression = session->options->compress,
 		.message_bytes_max = MESSAGE_BYTES_MAX,
 		.queue_bytes_max = QUEUE_BYTES_MAX,
 		.connect_timeout = SESSION_CONNECT_TIMEOUT,

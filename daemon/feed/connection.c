@@ -311,6 +311,21 @@ message_bytes_max(const struct upstream *upstream)
 		   : max;
 }
 
+uint64_t
+connection_compressed_bytes(const struct upstream *upstream)
+{
+	return upstream->compressed_bytes +
+	       (upstream->client ? client_packed_bytes(upstream->client) : 0);
+}
+
+static void
+connection_forget(struct upstream *upstream) LOOP_THREAD
+{
+	upstream->compressed_bytes = connection_compressed_bytes(upstream);
+	client_free(upstream->client);
+	upstream->client = NULL;
+}
+
 int
 connection_open(void *arg, es_value *ret)
 {
@@ -327,6 +342,7 @@ connection_open(void *arg, es_value *ret)
 		.subprotocol =
 		    conf->mirror ? V1_SUBPROTOCOL : conf->subprotocol,
 		.headers = headers,
+		.compression = conf->compression,
 		.message_bytes_max = message_bytes_max(upstream),
 		/* The first messages, and what a handler is let (hooks.h). */
 		.queue_bytes_max = SIZE_MAX / 2,
@@ -340,8 +356,7 @@ connection_open(void *arg, es_value *ret)
 	if (upstream->orphan)
 		return -ECANCELED;
 	es_loop_assert(upstream->feed.host->options.net);
-	client_free(upstream->client); /* whose drop found no memory */
-	upstream->client = NULL;
+	connection_forget(upstream); /* whose drop found no memory */
 	for (n = 0; n < conf->headers.count; n++)
 		headers[n] = conf->headers.items[n];
 	if (conf->origin) {
@@ -430,8 +445,7 @@ connection_drop(void *arg, es_value *ret)
 	if (upstream->orphan)
 		return -ECANCELED;
 	es_loop_assert(upstream->feed.host->options.net);
-	client_free(upstream->client);
-	upstream->client = NULL;
+	connection_forget(upstream);
 	if (upstream->fallen) /* no answer in time, and the like */
 		hooks_error(upstream, -ETIMEDOUT);
 	hooks_over(upstream, 1006, "", 0);
@@ -441,8 +455,7 @@ connection_drop(void *arg, es_value *ret)
 void
 connection_free(struct upstream *upstream)
 {
-	client_free(upstream->client);
-	upstream->client = NULL;
+	connection_forget(upstream);
 	hooks_over(upstream, 1006, "", 0);
 	outbound_close(upstream->outbound);
 	upstream->outbound = NULL;

@@ -56,6 +56,8 @@ struct feed_stats {
 	const char *state;
 	int64_t since_us; /* it has been in this state */
 	uint64_t messages, bytes; /* published, or given to a handler */
+	bool compressed; /* an upstream's peer has agreed to compress */
+	uint64_t compressed_bytes; /* of such messages, as they came */
 	uint64_t restarts; /* starts after the first; reconnects */
 	uint64_t lines_cut; /* too long: their beginning was published */
 	uint64_t bytes_cut; /* of those, what was dropped */

@@ -553,10 +553,14 @@ upstream_get_stats(const struct feed *feed, struct feed_stats *ret)
 {
 	const struct upstream *upstream = (const struct upstream *)feed;
 
+	es_loop_assert(upstream_net(upstream));
 	feed_get_stats(feed, ret);
 	ret->messages += upstream->given;
 	ret->bytes += upstream->given_bytes;
 	ret->lines_refused += upstream->mirror.missing;
+	ret->compressed = upstream->client && upstream->opened &&
+			  client_compresses(upstream->client);
+	ret->compressed_bytes = connection_compressed_bytes(upstream);
 }
 
 const struct feed_type upstream_type = {

@@ -37,6 +37,7 @@ struct upstream {
 	struct url peer;
 	const char *path, *address;
 	char path_room[2048];
+	uint64_t compressed_bytes; /* of connections before this one */
 
 	bool sink_waits, asked_to_rest, leaving, paused;
 	int64_t opened_us, heard_us, message_us, pinged_us; /* 0: none due */
@@ -67,6 +68,9 @@ int connection_drop(void *upstream, es_value *ret); /* at once */
 /* Reads if nobody asks for patience, else not. */
 void connection_set_reading(struct upstream *upstream) LOOP_THREAD;
 void connection_free(struct upstream *upstream) LOOP_THREAD;
+/* What came compressed, as it came. */
+uint64_t connection_compressed_bytes(
+    const struct upstream *upstream) LOOP_THREAD;
 /* We end it: why, for the log, the metrics and its handler. */
 void connection_fall(
     struct upstream *upstream, uint16_t code, const char *why) LOOP_THREAD;

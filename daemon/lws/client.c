@@ -3,8 +3,8 @@
  *
  * The happy path: client_open() -> the library connects, asks, checks the
  * answer -> CLIENT_ESTABLISHED: on_open -> CLIENT_RECEIVE puts messages
- * together, CLIENT_WRITEABLE empties the queue -> one side closes ->
- * WSI_DESTROY: on_close.
+ * together (client_receive.c), CLIENT_WRITEABLE empties the queue -> one side
+ * closes -> WSI_DESTROY: on_close.
  *
  * What can go wrong:
  * - no connection, no 101, a certificate nobody knows: what is known is noted
@@ -172,6 +172,8 @@ release(struct client *client)
 	while ((node = list_first(&client->queue)) != NULL)
 		client_drop_outgoing(
 		    client, LIST_ENTRY(node, struct outgoing, node));
+	client_drop_held(client);
+	inflate_free(client->inflate);
 	buffer_fini(&client->message);
 	buffer_fini(&client->body);
 	memory_free(client->headers);
@@ -207,6 +209,8 @@ client_new(struct outbound *outbound, const struct client_options *options,
 	if (client == NULL)
 		return -ENOMEM;
 	list_init(&client->queue);
+	list_init(&client->held);
+	client->offers = options->compression;
 	client->outbound = outbound;
 	client->message_bytes_max = options->message_bytes_max;
 	client->queue_bytes_max = options->queue_bytes_max;
@@ -357,7 +361,8 @@ client_close(struct client *client, uint16_t code, const char *reason)
 	if (client->state != OPEN)
 		return;
 	client_note_close(client, code, reason, strlen(reason));
-	client_resume(client); /* or the peer's answer is never read */
+	client_drop_held(client);
+	client_sync_reading(client); /* or its answer is never seen */
 	client->state = CLOSING;
 	(void)lws_callback_on_writable(client->wsi); /* dead ones end anyway */
 	if (set_deadline(client, client->close_timeout) < 0)
@@ -379,28 +384,6 @@ client_heard(const struct client *client)
 {
 	es_loop_assert(client->outbound->loop);
 	return client->heard;
-}
-
-void
-client_pause(struct client *client)
-{
-	es_loop_assert(client->outbound->loop);
-	if (client->state != OPEN || client->paused)
-		return;
-	client->paused = true;
-	glue_pause_reading(
-	    client->outbound->glue, lws_get_socket_fd(client->wsi));
-}
-
-void
-client_resume(struct client *client)
-{
-	es_loop_assert(client->outbound->loop);
-	if (client->state != OPEN || !client->paused)
-		return;
-	client->paused = false;
-	glue_resume_reading(
-	    client->outbound->glue, lws_get_socket_fd(client->wsi));
 }
 
 const char *

@@ -10,9 +10,11 @@
  * Order     Messages arrive and leave in order, each whole.
  * Promise   Exactly one of on_close and on_error, and never from inside
  *           client_open(); on_close when the socket is gone.  Text that
- *           arrives is UTF-8.  Compression is never offered.
+ *           arrives is UTF-8.  What we send is never compressed; what arrives
+ *           may be, if that was offered and agreed on (RFC 7692).
  * Memory    What is in the queue (queue_bytes_max), one message as it arrives
- *           (message_bytes_max).
+ *           (message_bytes_max, inflated); with compression 55 KiB, and one
+ *           read's worth as it came while it is paused.
  * Threads   LOOP_THREAD; callbacks run on it, inside the library's: they must
  *           not close the glue or the outbound.
  */
@@ -62,6 +64,7 @@ struct client_options {
 	const char *subprotocol; /* NULL: none; else the peer must agree */
 	const char *const *headers; /* "Name: value", NULL ends; may be NULL */
 	const char *const *wanted; /* names in lower case; as headers */
+	bool compression; /* permessage-deflate is offered */
 	size_t message_bytes_max; /* a longer one: closed with 1009 */
 	size_t queue_bytes_max; /* payload waiting to be sent */
 	es_usec connect_timeout; /* until on_open */
@@ -106,9 +109,19 @@ void client_ping(struct client *client) LOOP_THREAD;
  */
 uint64_t client_heard(const struct client *client) LOOP_THREAD;
 
-/* After a pause up to one read's worth of messages may still come. */
+/*
+ * After a pause up to one read's worth of messages may still come, but none
+ * where compression was agreed on; and none from inside client_resume().
+ */
 void client_pause(struct client *client) LOOP_THREAD;
 void client_resume(struct client *client) LOOP_THREAD;
+
+/*
+ * Whether compression was agreed on, from on_open on; and how many bytes of
+ * compressed payload have come.
+ */
+bool client_compresses(const struct client *client) LOOP_THREAD;
+uint64_t client_packed_bytes(const struct client *client) LOOP_THREAD;
 
 /* A wanted header's value from on_open on; NULL: the answer had none. */
 const char *client_header(

@@ -6,13 +6,15 @@
 #include "daemon/lws/client_internal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define CLIENT_READ_BYTES 16384 /* of one read, and of one fragment */
 #define CLIENT_WRITE_BYTES 262144 /* of one write; more is copied */
-#define CLIENT_KEPT_BYTES 65536 /* of memory, between two messages */
+#define CLIENT_EXTENSIONS_MAX 512 /* bytes of an answer's, at most */
 
 /* NULL when its owner has freed it. */
 static struct client *
@@ -53,6 +55,40 @@ note_library_error(struct client *client, const char *text, size_t len)
 }
 
 /*
+ * The library takes what it knows of the extensions and passes over the rest:
+ * they are judged before it sees them.
+ */
+static int
+on_extensions(struct client *client, struct lws *wsi)
+{
+	const int len = lws_hdr_total_length(wsi, WSI_TOKEN_EXTENSIONS);
+	char text[CLIENT_EXTENSIONS_MAX] = "";
+	struct deflate_agreement agreement;
+	const char *why = "too many words";
+	int result = -EPROTO;
+
+	if (len == 0)
+		return 0;
+	if (lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_EXTENSIONS) >= 0)
+		result = deflate_answer_read(
+		    text, strlen(text), client->offers, &agreement, &why);
+	if (result < 0) {
+		client_note_error(client,
+		    "the answer's Sec-WebSocket-Extensions has %s: %s", why,
+		    text);
+		return -1;
+	}
+	if (result == 0)
+		return 0;
+	client->keep_context = agreement.keep_context;
+	if (inflate_new_window(agreement.window_bits, &client->inflate) < 0) {
+		client_note_error(client, "out of memory");
+		return -1;
+	}
+	return 0;
+}
+
+/*
  * The answer is there, and libwebsockets is about to throw away any but 101:
  * the time to take its status and as much of its body as came with it.
  */
@@ -64,7 +100,7 @@ on_answer(struct client *client, struct lws *wsi)
 
 	client->status = lws_http_client_http_response(wsi);
 	if (client->status == 101)
-		return 0;
+		return on_extensions(client, wsi);
 	if (lws_hdr_copy(wsi, text, sizeof(text), WSI_TOKEN_HTTP) <= 0)
 		(void)snprintf(text, sizeof(text), "%u", client->status);
 	client_note_error(client, "the answer was HTTP %s, expected 101", text);
@@ -136,72 +172,13 @@ on_established(struct client *client, struct lws *wsi)
 	return client_of(wsi) != NULL ? 0 : -1;
 }
 
-/* The peer broke the rules; what we still had to say is not said. */
 static int
-fail(struct client *client, uint16_t code, const char *why)
+on_peer_close(
+    struct client *client, struct lws *wsi, const uint8_t *data, size_t len)
 {
-	struct list *node;
-
 	es_loop_assert(client->outbound->loop);
-	while ((node = list_first(&client->queue)) != NULL)
-		client_drop_outgoing(
-		    client, LIST_ENTRY(node, struct outgoing, node));
-	client_close(client, code, why);
-	return 0;
-}
-
-static int
-deliver(struct client *client, struct lws *wsi, const void *data, size_t len)
-{
-	client->ops->on_message(client,
-	    client->message_text ? CLIENT_TEXT : CLIENT_BINARY, data, len,
-	    client->arg);
-	client = client_of(wsi);
-	if (client == NULL)
+	if (client_take_held(client, wsi) < 0) /* it came before */
 		return -1;
-	if (client->message.size > CLIENT_KEPT_BYTES)
-		buffer_fini(&client->message);
-	else
-		buffer_clear(&client->message);
-	return 0;
-}
-
-static int
-on_receive(struct client *client, struct lws *wsi, const void *data, size_t len)
-{
-	const bool last = lws_is_final_fragment(wsi) != 0;
-	int error;
-
-	if (client->state != OPEN)
-		return 0;
-	if (!client->message_open) {
-		client->message_open = true;
-		client->message_text = !lws_frame_is_binary(wsi);
-		client->utf8 = UTF8_STATE_INIT;
-	}
-	if (len > client->message_bytes_max - client->message.len)
-		return fail(client, 1009, "message too long");
-	if (client->message_text &&
-	    (!utf8_feed(&client->utf8, data, len) ||
-		(last && !utf8_complete(&client->utf8))))
-		return fail(client, 1007, "text is not UTF-8");
-	if (last && client->message.len == 0) { /* all of it, as mostly */
-		client->message_open = false;
-		return deliver(client, wsi, data, len);
-	}
-	error = buffer_append(
-	    &client->message, data, len, client->message_bytes_max);
-	if (error < 0)
-		return fail(client, 1011, "out of memory");
-	if (!last)
-		return 0;
-	client->message_open = false;
-	return deliver(client, wsi, client->message.data, client->message.len);
-}
-
-static int
-on_peer_close(struct client *client, const uint8_t *data, size_t len)
-{
 	if (len >= 2)
 		client_note_close(client, (uint16_t)(data[0] << 8 | data[1]),
 		    data + 2, len - 2);
@@ -209,6 +186,63 @@ on_peer_close(struct client *client, const uint8_t *data, size_t len)
 		client_note_close(client, 1005, NULL, 0);
 	client->state = CLOSING;
 	client->close_sent = true; /* the library echoes it */
+	return 0;
+}
+
+/* Has it neither ended nor said that it will? */
+static bool
+peer_is_there(struct lws *wsi)
+{
+	SSL *tls = lws_get_ssl(wsi);
+	ssize_t n;
+	char byte;
+
+	if (tls != NULL && (SSL_get_shutdown(tls) & SSL_RECEIVED_SHUTDOWN))
+		return false;
+	n = recv(lws_get_socket_fd(wsi), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+	return n > 0 || (n < 0 && errno == EAGAIN);
+}
+
+static bool
+write_close(struct lws *wsi, uint16_t code, const char *reason) LOOP_THREAD
+{
+	const size_t len = strlen(reason);
+	uint8_t frame[2 + 4 + 2 + CLIENT_REASON_MAX], *mask = frame + 2;
+	uint8_t *payload = mask + 4;
+	bool blocked;
+	size_t i;
+
+	assert(len <= CLIENT_REASON_MAX);
+	frame[0] = 0x88;
+	frame[1] = (uint8_t)(0x80 | (2 + len));
+	if (lws_get_random(lws_get_context(wsi), mask, 4) != 4)
+		return false;
+	payload[0] = (uint8_t)(code >> 8);
+	payload[1] = (uint8_t)code;
+	memcpy(payload + 2, reason, len);
+	for (i = 0; i < 2 + len; i++)
+		payload[i] ^= mask[i % 4];
+	return glue_write_stream(wsi, frame, 8 + len, &blocked) ==
+	       (int64_t)(8 + len);
+}
+
+/*
+ * The library leaves without a word whoever sends what is no frame, or no
+ * frame in this place; and it tells of that as of an end.
+ */
+static int
+on_drop(struct client *client, struct lws *wsi)
+{
+	static const char why[] = "frames that RFC 6455 does not allow";
+
+	es_loop_assert(client->outbound->loop);
+	if (client->state != OPEN ||
+	    !glue_serving_read(client->outbound->glue) || !peer_is_there(wsi))
+		return 0;
+	if (client_take_held(client, wsi) < 0 || client->state != OPEN)
+		return 0;
+	if (write_close(wsi, 1002, why))
+		client_note_close(client, 1002, why, sizeof(why) - 1);
 	return 0;
 }
 
@@ -283,6 +317,19 @@ on_writable(struct client *client, struct lws *wsi)
 	return -1;
 }
 
+/* Its bits the library lets pass, with an extension; a ping's we never see. */
+static int
+on_pong(struct client *client, struct lws *wsi)
+{
+	es_loop_assert(client->outbound->loop);
+	client->heard++;
+	if (lws_get_reserved_bits(wsi) != 0)
+		client_fail(client, 1002, "reserved bits without a meaning");
+	else if (client->ops->on_pong != NULL)
+		client->ops->on_pong(client, client->arg);
+	return client_of(wsi) != NULL ? 0 : -1;
+}
+
 /* Callbacks that belong to one connection, and its client if it has one. */
 static int
 dispatch(struct client *client, struct lws *wsi,
@@ -290,6 +337,8 @@ dispatch(struct client *client, struct lws *wsi,
 {
 	es_loop_assert(client->outbound->loop);
 	switch (reason) {
+	case LWS_CALLBACK_CLIENT_CONFIRM_EXTENSION_SUPPORTED:
+		return client->offers ? 0 : 1;
 	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
 		return on_head(client, in, len);
 	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
@@ -305,16 +354,15 @@ dispatch(struct client *client, struct lws *wsi,
 		return on_established(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE:
 		client->heard++;
-		return on_receive(client, wsi, in, len);
+		return client_receive(client, wsi, in, len);
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
-		return on_peer_close(client, in, len);
+		return on_peer_close(client, wsi, in, len);
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 		return on_writable(client, wsi);
 	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
-		client->heard++;
-		if (client->ops->on_pong != NULL)
-			client->ops->on_pong(client, client->arg);
-		return client_of(wsi) != NULL ? 0 : -1;
+		return on_pong(client, wsi);
+	case LWS_CALLBACK_WS_CLIENT_DROP_PROTOCOL:
+		return on_drop(client, wsi);
 	case LWS_CALLBACK_WSI_DESTROY:
 		client->wsi = NULL;
 		if (!client->opening) /* else client_open() sees to it */
@@ -335,6 +383,7 @@ client_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	switch (reason) {
 	case LWS_CALLBACK_COMPLETED_CLIENT_HTTP:
 		return -1; /* a refusal has been read: no more of it */
+	case LWS_CALLBACK_CLIENT_CONFIRM_EXTENSION_SUPPORTED:
 	case LWS_CALLBACK_CLIENT_APPEND_HANDSHAKE_HEADER:
 	case LWS_CALLBACK_ESTABLISHED_CLIENT_HTTP:
 	case LWS_CALLBACK_RECEIVE_CLIENT_HTTP_READ:
@@ -345,6 +394,7 @@ client_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 	case LWS_CALLBACK_WS_PEER_INITIATED_CLOSE:
 	case LWS_CALLBACK_CLIENT_WRITEABLE:
 	case LWS_CALLBACK_CLIENT_RECEIVE_PONG:
+	case LWS_CALLBACK_WS_CLIENT_DROP_PROTOCOL:
 	case LWS_CALLBACK_WSI_DESTROY:
 		client = client_of(wsi);
 		if (client == NULL) /* freed: end it */
@@ -358,7 +408,35 @@ client_callback(struct lws *wsi, enum lws_callback_reasons reason, void *user,
 const struct lws_protocols client_protocols[] = {
 	{ .name = "earshot-client",
 	    .callback = client_callback,
+	    .per_session_data_size = 1, /* or there is no DROP_PROTOCOL */
 	    .rx_buffer_size = CLIENT_READ_BYTES,
 	    .tx_packet_size = CLIENT_WRITE_BYTES },
 	{ .name = NULL },
+};
+
+/*
+ * The library offers it, lets RSV1 pass and hands the payload over as it came:
+ * client_receive.c inflates.  The answer's parameters were read before; with an
+ * empty table the library's own parser passes over them.
+ */
+static int
+on_extension(struct lws_context *context, const struct lws_extension *extension,
+    struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
+    void *in, size_t len)
+{
+	static const struct lws_ext_options none[] = { { NULL, EXTARG_NONE } };
+
+	(void)context;
+	(void)extension;
+	(void)wsi;
+	(void)user;
+	(void)len;
+	if (reason == LWS_EXT_CB_CLIENT_CONSTRUCT)
+		*(const struct lws_ext_options **)in = none;
+	return 0;
+}
+
+const struct lws_extension client_extensions[] = {
+	{ "permessage-deflate", on_extension, DEFLATE_OFFER },
+	{ NULL, NULL, NULL },
 };

@@ -2,14 +2,16 @@
 #define DAEMON_LWS_CLIENT_INTERNAL_H
 
 /*
- * client_internal: a client's layout, for client.c (what its owner calls) and
- * client_callback.c (what the library calls).
+ * client_internal: a client's layout, for client.c (what its owner calls),
+ * client_callback.c (what the library calls) and client_receive.c (what becomes
+ * of what arrives).
  */
 
 #include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
 #include "daemon/lws/client.h"
 #include "daemon/lws/outbound_internal.h"
+#include "proto/deflate.h"
 #include "proto/utf8.h"
 
 struct outgoing {
@@ -42,15 +44,29 @@ struct client {
 	size_t kept_count;
 	bool wants_subprotocol;
 
+	/* What the library hands over, piece by piece */
+	bool frame_open, arriving; /* there is more to come of it */
+	struct list held; /* pieces that wait */
+	es_call *again; /* goes on with them */
+	bool paused; /* by the owner */
+	bool resting; /* until again */
+	bool unread; /* the glue was told not to read */
+
 	size_t message_bytes_max;
 	struct buffer message; /* the one that arrives */
-	bool message_open, message_text;
+	bool message_text, message_packed;
 	struct utf8_state utf8;
 	uint64_t heard;
 
+	bool offers; /* permessage-deflate */
+	struct inflate *inflate; /* NULL: not agreed on */
+	bool keep_context;
+	size_t since_rest; /* bytes that were inflated */
+	uint64_t packed_bytes;
+
 	struct list queue;
 	size_t queue_bytes, queue_bytes_max;
-	bool room_wanted, paused, ping_wanted;
+	bool room_wanted, ping_wanted;
 
 	es_usec close_timeout;
 	uint16_t close_code; /* 0: nobody closes yet */
@@ -73,5 +89,21 @@ void client_note_close(
 void client_tell_end(struct client *client) LOOP_THREAD;
 void client_clear_deadline(struct client *client) LOOP_THREAD;
 void client_drop_outgoing(struct client *client, struct outgoing *outgoing);
+
+/*
+ * client_receive.c.  Where there is a result, < 0 means that the client was
+ * freed by a callback.
+ */
+int client_receive(struct client *client, struct lws *wsi, const void *data,
+    size_t len) LOOP_THREAD;
+/* What waits is handed over now. */
+int client_take_held(struct client *client, struct lws *wsi) LOOP_THREAD;
+/* What waits is forgotten, nothing has to wait any more. */
+void client_drop_held(struct client *client);
+/* Lets the glue read if nothing has to wait. */
+void client_sync_reading(struct client *client) LOOP_THREAD;
+/* The peer broke the rules; what we still had to say is not said. */
+void client_fail(
+    struct client *client, uint16_t code, const char *why) LOOP_THREAD;
 
 #endif

@@ -94,6 +94,7 @@ vhost_open(struct outbound *outbound)
 		.port = CONTEXT_PORT_NO_LISTEN,
 		.vhost_name = "outbound",
 		.protocols = client_protocols,
+		.extensions = client_extensions,
 		.provided_client_ssl_ctx = outbound->tls,
 		.options = LWS_SERVER_OPTION_DISABLE_TLS_SESSION_CACHE,
 		.alpn = "http/1.1",

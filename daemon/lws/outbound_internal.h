@@ -18,8 +18,9 @@ struct outbound {
 	bool trusting; /* nobody's certificates are missing in tls */
 };
 
-/* client.c: the vhost's one protocol. */
+/* client_callback.c: the vhost's one protocol, and its one extension. */
 extern const struct lws_protocols client_protocols[];
+extern const struct lws_extension client_extensions[];
 
 /* Before the first TLS connection: reads the system's certificates. */
 void outbound_trust(struct outbound *outbound);

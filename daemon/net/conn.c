@@ -21,6 +21,7 @@
 #include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
+#include "proto/deflate.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -121,6 +122,7 @@ conn_free(struct conn *conn)
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
+	inflate_free(conn->inflate);
 	publish_abandon(conn);
 	slices_abandon(conn);
 	control_abandon(conn);

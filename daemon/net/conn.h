@@ -75,10 +75,12 @@ struct conn {
 
 	int64_t pinged_us; /* monotonic; 0: no ping is out */
 	bool heard; /* since then */
-	bool message_open, message_text;
+	bool message_open, message_text, message_packed;
+	bool frame_open; /* there is more to come of it */
 	int64_t message_since_us; /* monotonic, while it is open */
 	struct utf8_state utf8;
 	struct buffer message; /* the message so far */
+	struct inflate *inflate; /* NULL: nothing compressed has come */
 
 	struct request *request; /* a POST under way */
 	struct slices *slices; /* an answer under way */

@@ -373,6 +373,7 @@ net_close(struct net *net)
 	memory_free(net->generations);
 	memory_free(net->listeners);
 	conf_free(net->conf);
+	buffer_fini(&net->inflated);
 	memory_free(net);
 }
 

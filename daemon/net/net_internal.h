@@ -71,6 +71,7 @@ struct net {
 	uint64_t conn_count, state_counts[CONN_STATES];
 	struct wheel wheel;
 	uint64_t intake_bytes; /* unfinished messages and bodies */
+	struct buffer inflated; /* a piece of a message, while it is read */
 	struct net_counts counts;
 	int64_t started_us;
 
@@ -134,7 +135,6 @@ int ws_on_receive(struct conn *conn, void *data, size_t len) LOOP_THREAD;
 int ws_on_peer_close(
     struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
 /* A message that cannot be inflated; the library ends the connection. */
-void ws_on_bad_deflate(struct conn *conn) LOOP_THREAD;
 int ws_ping(struct conn *conn);
 size_t ws_message_end(const uint8_t *data, size_t len);
 int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;

@@ -93,28 +93,36 @@ tls_reload(struct net *net)
 	ERR_clear_error();
 }
 
-/* The library hangs up on what it cannot inflate without a word. */
+/*
+ * The library answers the offer and lets RSV1 pass; the payload comes as it
+ * is, and ws.c inflates it.
+ */
 static int
 on_extension(struct lws_context *context, const struct lws_extension *extension,
     struct lws *wsi, enum lws_extension_callback_reasons reason, void *user,
     void *in, size_t len)
 {
-	const int result = lws_extension_callback_pm_deflate(
-	    context, extension, wsi, reason, user, in, len);
+	/* What is repeated to a client that asks for it; true in any case. */
+	static const struct lws_ext_options agreed[] = {
+		{ "server_no_context_takeover", EXTARG_NONE },
+		{ "client_no_context_takeover", EXTARG_NONE },
+		{ NULL, EXTARG_NONE },
+	};
 
-	if (reason == LWS_EXT_CB_PAYLOAD_RX && result < 0 &&
-	    conn_of(wsi) != NULL) {
-		glue_on_loop(conn_of(wsi)->net->glue);
-		ws_on_bad_deflate(conn_of(wsi));
-	}
-	return result;
+	(void)context;
+	(void)extension;
+	(void)wsi;
+	(void)user;
+	(void)len;
+	if (reason == LWS_EXT_CB_CONSTRUCT)
+		*(const struct lws_ext_options **)in = agreed;
+	return 0;
 }
 
 static struct lws_vhost *
 vhost_open(struct net *net, const char *name,
     const struct lws_protocols *protocols, bool tls)
 {
-	/* It inflates what comes; what goes out is compressed by us. */
 	static const struct lws_extension extensions[] = {
 		{ "permessage-deflate", on_extension, "permessage-deflate" },
 		{ 0 },

@@ -8,9 +8,9 @@
  * and hands them over whole.
  *
  * What a peer can do wrong: an answer with a status before the upgrade; after
- * it a close code: 1003 binary where there is none, 1007 text that is not
- * UTF-8 or deflate that is none, 1009 a message over the limit, 1013 no room
- * for it now.
+ * it a close code: 1002 reserved bits, 1003 binary where there is none, 1007
+ * text that is not UTF-8 or deflate that is none, 1009 a message over the
+ * limit, inflated or not, 1013 no room for it now.
  */
 
 #include "daemon/base/clock.h"
@@ -31,6 +31,8 @@
 #include <string.h>
 
 #define WS_PATH "/ws"
+#define INFLATED_KEPT_BYTES 65536 /* of memory, between two pieces */
+#define RSV1 0x40 /* of lws_get_reserved_bits() */
 #define EXTENSIONS_BYTES_MAX 254 /* more than that the library hangs up on */
 
 /* What RFC 6455 section 4.2.1 asks of the request, beyond the library. */
@@ -246,7 +248,7 @@ message_check(
 	const uint64_t max = message_bytes_max(conn);
 	/* What a compressed frame announces says nothing of its content. */
 	const uint64_t announced =
-	    conn->deflated ? 0 : lws_remaining_packet_payload(conn->wsi);
+	    conn->message_packed ? 0 : lws_remaining_packet_payload(conn->wsi);
 
 	if (conn->message.len + len + announced > max) {
 		conn->net->counts.refused_message_bytes++;
@@ -274,37 +276,103 @@ message_begin(struct conn *conn) LOOP_THREAD
 	return true;
 }
 
-int
-ws_on_receive(struct conn *conn, void *data, size_t len)
+/* RSV1 says "compressed" on the first frame of a message, and nothing else. */
+static bool
+check_bits(struct conn *conn) LOOP_THREAD
 {
-	const bool final = lws_is_final_fragment(conn->wsi) &&
-			   lws_remaining_packet_payload(conn->wsi) == 0;
+	const unsigned bits = lws_get_reserved_bits(conn->wsi);
+	const bool begins = !conn->frame_open;
+
+	conn->frame_open = lws_remaining_packet_payload(conn->wsi) > 0;
+	if (!begins)
+		return true;
+	if (!conn->message_open)
+		conn->message_packed = conn->deflated && (bits & RSV1) != 0;
+	if (bits == 0 ||
+	    (bits == RSV1 && conn->message_packed && !conn->message_open))
+		return true;
+	conn_close(conn, 1002, "reserved bits without a meaning");
+	return false;
+}
+
+/*
+ * What a piece of a compressed message says, in net->inflated.  A client may
+ * build on the messages before, so each connection has a context of its own.
+ */
+static bool
+message_inflate(
+    struct conn *conn, const void *data, size_t len, bool final) LOOP_THREAD
+{
+	struct buffer *out = &conn->net->inflated;
+	const size_t most = message_bytes_max(conn);
+	const size_t max =
+	    most > conn->message.len ? most - conn->message.len : 0;
+	int error = -ENOMEM;
+
+	buffer_clear(out);
+	if (conn->inflate != NULL || inflate_new(&conn->inflate) == 0)
+		error = inflate_feed(conn->inflate, out, max, data, len);
+	if (error == 0 && final)
+		error = inflate_end(conn->inflate, out, max, true);
+	if (error == -EBADMSG) {
+		conn->net->counts.refused_deflate++;
+		conn_close(conn, 1007, "the message is not deflate");
+	} else if (error < 0) {
+		conn->net->counts.refused_message_bytes += error == -EMSGSIZE;
+		no_room(conn, error);
+	}
+	return error == 0;
+}
+
+static void
+message_take(struct conn *conn, void *data, size_t len, bool final) LOOP_THREAD
+{
 	int error;
 
-	conn->heard = true;
-	if (conn->close_code != 0 || conn->peer_closed || conn->cut)
-		return 0;
-	if (!conn->message_open && !message_begin(conn))
-		return 0;
 	if (!message_check(conn, data, len, final))
-		return 0;
+		return;
 	if (final && conn->message.len == 0) { /* the common case: no copy */
 		conn->message_open = false;
 		conn->endpoint->message(conn, conn->message_text, data, len);
-		return 0;
+		return;
 	}
 	error =
 	    conn_take(conn, &conn->message, data, len, message_bytes_max(conn));
 	if (error < 0) {
 		no_room(conn, error);
-		return 0;
+		return;
 	}
 	if (!final)
-		return 0;
+		return;
 	conn->message_open = false;
 	conn->endpoint->message(
 	    conn, conn->message_text, conn->message.data, conn->message.len);
 	conn_drop(conn, &conn->message);
+}
+
+int
+ws_on_receive(struct conn *conn, void *data, size_t len)
+{
+	const bool final = lws_is_final_fragment(conn->wsi) &&
+			   lws_remaining_packet_payload(conn->wsi) == 0;
+	static char nothing[1];
+	struct buffer *inflated = &conn->net->inflated;
+
+	conn->heard = true;
+	if (conn->close_code != 0 || conn->peer_closed || conn->cut)
+		return 0;
+	if (!check_bits(conn) || (!conn->message_open && !message_begin(conn)))
+		return 0;
+	if (!conn->message_packed) {
+		message_take(conn, data, len, final);
+		return 0;
+	}
+	if (message_inflate(conn, data, len, final))
+		message_take(conn,
+		    inflated->len > 0 ? (void *)inflated->data : nothing,
+		    inflated->len, final);
+	if (inflated->size > INFLATED_KEPT_BYTES)
+		buffer_fini(inflated);
 	return 0;
 }
 
@@ -342,21 +410,6 @@ ws_on_peer_close(struct conn *conn, const uint8_t *payload, size_t len)
 	if (len > 2 && !utf8_valid(payload + 2, len - 2))
 		return answer_bad_close(conn, 1007);
 	return 0;
-}
-
-void
-ws_on_bad_deflate(struct conn *conn)
-{
-	if (conn->state != CONN_WS || conn->close_sent || conn->peer_closed ||
-	    conn->cut)
-		return;
-	conn->net->counts.refused_deflate++;
-	if (conn->close_code == 0)
-		conn->net->counts.closes++;
-	conn->close_code = 1007;
-	conn->close_sent = true;
-	if (!lws_partial_buffered(conn->wsi)) /* or it has no place */
-		(void)answer_bad_close(conn, 1007);
 }
 
 /* One byte of payload, because the library does not tell of an empty pong. */

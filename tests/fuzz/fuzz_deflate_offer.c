@@ -1,7 +1,7 @@
 /*
  * Any bytes as Sec-WebSocket-Extensions.  What is taken stays taken behind an
  * extension that nobody knows, and in front of one; our own answer would be
- * taken as an offer.
+ * taken as an offer, and as an answer.  An answer is refused or understood.
  */
 
 #include "proto/deflate.h"
@@ -30,6 +30,22 @@ surrounded(const char *before, const uint8_t *data, size_t len,
 	return result;
 }
 
+static int
+read_answer(const char *text, size_t len)
+{
+	struct deflate_agreement agreement = { .window_bits = 0 };
+	const char *why = NULL;
+	int result = deflate_answer_read(text, len, true, &agreement, &why);
+
+	assert((result < 0) == (why != NULL));
+	if (result == 1)
+		assert(
+		    agreement.window_bits >= 8 && agreement.window_bits <= 15);
+	else
+		assert(agreement.window_bits == 0);
+	return result;
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
@@ -45,6 +61,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		assert(deflate_offer_accept(
 			   answer.text, strlen(answer.text), &again) == 1);
 		assert(answer.window_bits == again.window_bits);
+		assert(read_answer(answer.text, strlen(answer.text)) == 1);
 	}
+	if (read_answer((const char *)data, len) >= 0)
+		assert(result >= 0); /* it is one grammar */
 	return 0;
 }

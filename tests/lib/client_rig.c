@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#define HEARD_MAX (1 << 20)
+#define HEARD_MAX (16 << 20)
 
 static void
 on_open(struct client *client, void *arg)
@@ -123,9 +123,11 @@ client_test_begin(void *arg)
 static const char *const wanted[] = { "earshot-position", "earshot", NULL };
 
 void
-client_test_init(struct client_test *test, peer_script script, void *arg)
+client_test_next(struct client_test *test, peer_script script, void *arg)
 {
-	memset(test, 0, sizeof(*test));
+	const struct rig rig = test->rig;
+
+	*test = (struct client_test){ .rig = rig };
 	test->peer =
 	    peer_start(&(struct peer_options){ .script = script, .arg = arg });
 	test->options = (struct client_options){
@@ -139,6 +141,13 @@ client_test_init(struct client_test *test, peer_script script, void *arg)
 		.connect_timeout = ES_S(10),
 		.close_timeout = ES_S(10),
 	};
+}
+
+void
+client_test_init(struct client_test *test, peer_script script, void *arg)
+{
+	memset(test, 0, sizeof(*test));
+	client_test_next(test, script, arg);
 }
 
 void
@@ -157,9 +166,18 @@ client_test_run(struct client_test *test, const struct outbound_options *trust)
 	int seen;
 
 	rig_open(&test->rig, trust);
+	seen = client_test_once(test);
+	rig_close(&test->rig);
+	return seen;
+}
+
+int
+client_test_once(struct client_test *test)
+{
+	int seen;
+
 	rig_run(&test->rig, client_test_begin, test);
 	rig_run(&test->rig, client_test_free, test);
-	rig_close(&test->rig);
 	seen = peer_end(test->peer);
 	assert_int_equal(test->closed + test->failed, test->open_result == 0);
 	assert_int_equal(test->closed, test->opened);

@@ -37,6 +37,12 @@ void client_test_init(struct client_test *test, peer_script script, void *arg);
 /* The whole life of it; returns how many connections the peer saw. */
 int client_test_run(
     struct client_test *test, const struct outbound_options *trust);
+/*
+ * Many connections, each without the price of a rig: init, rig_open, (once,
+ * next)*, once, rig_close.
+ */
+int client_test_once(struct client_test *test);
+void client_test_next(struct client_test *test, peer_script script, void *arg);
 /* What arrived; it is forgotten. */
 void client_test_heard(struct client_test *test, const char *text);
 

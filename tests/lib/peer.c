@@ -252,11 +252,20 @@ peer_read_head(struct peer *peer, char *out, size_t size)
 bool
 peer_upgrade(struct peer *peer, const char *headers)
 {
+	char head[4096];
+
+	return peer_upgrade_heard(peer, headers, head, sizeof(head));
+}
+
+bool
+peer_upgrade_heard(
+    struct peer *peer, const char *headers, char *head, size_t size)
+{
 	static const char name[] = "Sec-WebSocket-Key: ";
 	unsigned char hash[SHA_DIGEST_LENGTH];
-	char head[4096], text[128], accept_key[64], *key;
+	char text[128], accept_key[64], *key;
 
-	if (!peer_read_head(peer, head, sizeof(head)))
+	if (!peer_read_head(peer, head, size))
 		return false;
 	key = strcasestr(head, name);
 	if (key == NULL)

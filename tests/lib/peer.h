@@ -40,6 +40,9 @@ bool peer_write(struct peer *peer, const void *data, size_t len);
 bool peer_puts(struct peer *peer, const char *text);
 /* Reads the request and answers 101 with those headers ("" or with CR LF). */
 bool peer_upgrade(struct peer *peer, const char *headers);
+/* ... and head is the request. */
+bool peer_upgrade_heard(
+    struct peer *peer, const char *headers, char *head, size_t size);
 /* One frame of the client's, unmasked in place; its length or -1. */
 int64_t peer_read_frame(
     struct peer *peer, unsigned *ret_opcode, void *data, size_t size);

@@ -106,11 +106,14 @@ class Server:
 
 
 class NodeServer:
-    """npm's ws: what it does is in server_ws.js, by the path."""
+    """npm's ws: what it does is in server_ws.js, by the path.
 
-    def __init__(self, *options):
+    deflate: options of its permessage-deflate.
+    """
+
+    def __init__(self, deflate=None):
         self.process = subprocess.Popen(
-            ["node", str(NODE_SERVER), *map(str, options)],
+            ["node", str(NODE_SERVER), json.dumps(deflate or {})],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         atexit.register(self.process.kill)
         self.port = int(json.loads(self.process.stdout.readline())["port"])
@@ -118,13 +121,16 @@ class NodeServer:
     def url(self, path="/"):
         return f"ws://127.0.0.1:{self.port}{path}"
 
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait(scene.DEADLINE_S)
+        self.process.stdout.close()
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.process.stdin.close()
-        self.process.wait(scene.DEADLINE_S)
-        self.process.stdout.close()
+        self.close()
 
 
 class Certificates:

@@ -307,18 +307,65 @@ def scene_compression():
         for what, bad in (
                 ("no deflate", b"\xff" * 50),
                 ("cut off", deflated(b"tick " * 100)[:9] + b"\xff" * 9),
+                ("half of it", deflated(b"tick " * 100)[:9]),
                 ("a block of a kind there is none", b"\x06")):
             client = scene.WebSocket(daemon.port, "/ws/c", headers={
                 "Sec-WebSocket-Extensions": DEFLATE})
             client.send_frame(scene.TEXT, bad, rsv=4)
-            scene.equal(client.read_closed(), (1007, ""), what)
-        scene.equal(daemon.metric("refused_ws_deflate_total"), 3, "counted")
+            scene.equal(client.read_closed(),
+                        (1007, "the message is not deflate"), what)
+        scene.equal(daemon.metric("refused_ws_deflate_total"), 4, "counted")
         client = scene.WebSocket(daemon.port, "/ws/c", headers={
             "Sec-WebSocket-Extensions": DEFLATE})
         bomb = deflated(b"\0" * (64 << 20))
         client.send_frame(scene.BINARY, bomb, rsv=4)
         scene.equal(client.read_closed(answer=False)[0], 1009,
                     f"64 MiB in {len(bomb)} bytes")
+
+
+def compressor(daemon):
+    return scene.WebSocket(daemon.port, "/ws/c", headers={
+        "Sec-WebSocket-Extensions": DEFLATE})
+
+
+def scene_compressed_messages_come_whole():
+    """Matches over the ends of buffers, each alone and on those before."""
+    lengths = [*range(0, 40), *range(1000, 1300), *range(2040, 2310, 3),
+               *range(4090, 4360), *range(8180, 8460, 7), 65536, 100000]
+    for keep in True, False:
+        with scene.Daemon("[channel **]\nhistory_messages = 10000\n") as daemon:
+            client = compressor(daemon)
+            squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+            for n in lengths:
+                if not keep:
+                    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
+                packed = squeeze.compress(b"\0" * n)
+                packed += squeeze.flush(zlib.Z_SYNC_FLUSH)
+                half = n % (len(packed) - 4)  # two fragments, a ping between
+                packed = packed[:-4]
+                client.send_frame(scene.BINARY, packed[:half], rsv=4,
+                                  fin=False)
+                client.send_frame(scene.PING, b"?")
+                client.send_frame(scene.CONTINUATION, packed[half:])
+            ears = daemon.ws("c", "?from=oldest")
+            got = [len(ears.read_message()[1]) for _ in lengths]
+            scene.equal(got, lengths, f"{len(lengths)} lengths, with "
+                        f"{'one context' if keep else 'a context each'}")
+
+
+def scene_reserved_bits():
+    with scene.Daemon() as daemon:
+        for rsv in range(1, 8):
+            if rsv != 4:
+                client = compressor(daemon)
+                client.send_frame(scene.TEXT, b"x", rsv=rsv)
+                scene.equal(client.read_closed(answer=False)[0], 1002,
+                            f"bits {rsv}")
+            client = compressor(daemon)
+            client.send_frame(scene.TEXT, b"\xf2", rsv=4, fin=False)
+            client.send_frame(scene.CONTINUATION, b"\x48", rsv=rsv)
+            scene.equal(client.read_closed(answer=False)[0], 1002,
+                        f"bits {rsv} in a second fragment")
 
 
 scene.play(globals())

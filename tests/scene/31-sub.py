@@ -44,6 +44,20 @@ def scene_a_message_is_a_line():
         scene.equal(out, b"five\n", "after a position")
 
 
+def scene_compressed():
+    """Both views; and what the server has compressed is counted."""
+    with scene.Daemon() as daemon:
+        lines = "\n".join(f"tick {n} " * (n % 40) for n in range(500))
+        daemon.publish("a", lines, arguments="?split=lines")
+        for more, compressed in (("", 0), ("--compress", 500),
+                                 ("--compress --raw", 1000)):
+            out, _ = sub(daemon.url, "a", "--from", "oldest", "-n", 500,
+                         *more.split())
+            scene.equal(out.decode(), lines + "\n", f"sub {more}")
+            scene.equal(daemon.metric("views_compressed_total"), compressed,
+                        "messages compressed")
+
+
 def scene_lines_come_at_once():
     with scene.Daemon() as daemon:
         listener = Sub(daemon.url, "a", "b", "a")

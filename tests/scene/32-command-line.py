@@ -66,6 +66,7 @@ def scene_what_makes_no_sense():
     refused("--state is not for 'pub'", "pub", "a", "--state", "x")
     refused("--silence 2: expected 3 to 86400", "sub", "a", "--silence", "2")
     refused("--silence is not for 'pub'", "pub", "a", "--silence", "9")
+    refused("--compress is not for 'pub'", "pub", "a", "--compress")
     refused("--state: expected a file's name", "sub", "a", "--state", "")
     refused("URL 'gopher://x': expected ws://", "pub", "a", "--url",
             "gopher://x")

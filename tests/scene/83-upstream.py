@@ -281,7 +281,7 @@ def scene_bad_data():
         with scene.Daemon(conf) as daemon:
             error_is(daemon, "utf8", "1007")
             error_is(daemon, "flood", "1009")
-            error_is(daemon, "opcode", "has lost its connection")
+            error_is(daemon, "opcode", "1002: frames that RFC 6455")
             rss = int(next(
                 line.split()[1] for line in
                 open(f"/proc/{daemon.pid}/status") if "VmHWM" in line))

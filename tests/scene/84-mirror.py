@@ -13,6 +13,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import control
 import scene
 
 CUTS = int(os.environ.get("CUTS", "20"))
@@ -122,6 +123,37 @@ def scene_every_kind_of_message():
                 "GET", "/channels/copy/messages?limit=2&from=oldest"))
             scene.equal(history["messages"][1]["data"], {"a": 1.1},
                         "JSON stays JSON")
+
+
+def scene_compressed_once_for_all():
+    """Three mirrors, and what they are sent is compressed once."""
+    count = 400
+    big = "[channel **]\nhistory_messages = 1000000\nhistory_bytes = 64M\n"
+    lines = [f'{{"n":{n},"text":"{"tick " * (n % 50)}"}}'
+             for n in range(count)]
+    with scene.Daemon(big) as source:
+        source.publish("ticks", "\n".join(lines), arguments="?split=lines")
+        source.publish("ticks", "ä" * 400000)
+        conf = big + "".join(
+            mirror(source.port, channel=f"copy{n}").replace(
+                "[upstream m]", f"[upstream m{n}]") for n in range(3))
+        conf += mirror(source.port, QUICK + "compression = no\n", "plain")
+        with control.Daemon(conf) as daemon:
+            for channel in "copy0", "copy1", "copy2", "plain":
+                consumer = daemon.ws(channel, "?from=oldest")
+                scene.equal([consumer.read_text() for _ in range(count + 1)],
+                            lines + ["ä" * 400000], channel)
+            feeds = {f["name"]: f for f in daemon.look("feeds")["feeds"]}
+            for n in range(3):
+                got = feeds[f"m{n}"]
+                scene.equal(got["compressed"], True, "agreed on")
+                scene.check(0 < got["compressed_bytes"] < got["bytes"] / 4,
+                            f"{got['compressed_bytes']} for {got['bytes']}")
+            scene.equal((feeds["m"]["compressed"],
+                         feeds["m"]["compressed_bytes"]), (False, 0),
+                        "compression = no")
+        scene.equal(source.metric("views_compressed_total"), count + 1,
+                    "each message once for all of them")
 
 
 def v1(daemon, channel):

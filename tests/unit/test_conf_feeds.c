@@ -27,7 +27,8 @@ static const char *const sections[CONF_FEED_KINDS] = {
 	    "[upstream x]\nurl = ws://a/b?c wss://[::1]:5\nsend = one two\n"
 	    "header = A: b\nsubprotocol = p.v1\norigin = https://o\nca = /c\n"
 	    "certificate = /d\nkey = /e\nconnect_timeout = 1s\n"
-	    "ping_interval = 2s\npong_timeout = 3s\nstale_after = 4s\n",
+	    "ping_interval = 2s\npong_timeout = 3s\nstale_after = 4s\n"
+	    "compression = no\n",
 };
 static const char common[] = "channel = c\nmessage_bytes_max = 5K\n"
 			     "max_rate = 7\nover_rate = drop\n"
@@ -92,6 +93,7 @@ every_key_sets_its_field(void **state)
 	assert_string_equal(upstream->origin, "https://o");
 	assert_string_equal(upstream->key, "/e");
 	assert_int_equal(upstream->stale_after_us, 4000000);
+	assert_false(upstream->compression);
 	conf_free(conf);
 }
 

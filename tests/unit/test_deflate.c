@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ZLIB_CONST
 #include <zlib.h>
 
 #include <cmocka.h>
@@ -364,6 +365,148 @@ no_room_and_no_memory_leave_all_as_it_was(void **state)
 	inflate_free(f);
 }
 
+#define STREAM_MESSAGES 40
+
+/*
+ * A peer as zlib makes one: one stream, flushed after each message, its tail
+ * cut off.  *ret_ends are the messages' in out.
+ */
+static void
+put_stream(struct buffer *packed, int bits, bool keep, const uint8_t *plain,
+    const size_t *lens, size_t *ret_ends)
+{
+	static uint8_t piece[200000];
+	z_stream stream = { 0 };
+
+	assert_int_equal(
+	    deflateInit2(&stream, 6, Z_DEFLATED, -bits, 8, Z_DEFAULT_STRATEGY),
+	    Z_OK);
+	for (size_t i = 0; i < STREAM_MESSAGES; i++) {
+		size_t len;
+
+		stream.next_in = plain;
+		stream.avail_in = (uInt)lens[i];
+		stream.next_out = piece;
+		stream.avail_out = sizeof(piece);
+		/* Nothing new to flush is no progress. */
+		if (deflate(&stream, Z_SYNC_FLUSH) != Z_OK)
+			assert_int_equal(lens[i], 0);
+		len = sizeof(piece) - stream.avail_out;
+		if (lens[i] == 0 && len < 5) {
+			piece[0] = 0;
+			len = 5;
+		}
+		assert_int_equal(stream.avail_in, 0);
+		assert_int_equal(buffer_append(packed, piece, len - 4, MAX), 0);
+		ret_ends[i] = packed->len;
+		plain += lens[i];
+		if (!keep)
+			assert_int_equal(deflateReset(&stream), Z_OK);
+	}
+	deflateEnd(&stream);
+}
+
+static void
+stream_comes_back(int bits, bool keep, size_t piece_bytes)
+{
+	static uint8_t plain[STREAM_MESSAGES * 3000];
+	static struct buffer packed;
+	size_t lens[STREAM_MESSAGES], ends[STREAM_MESSAGES], at = 0, from = 0;
+	struct inflate *f;
+
+	for (size_t i = 0; i < STREAM_MESSAGES; i++)
+		lens[i] = i * 1103515245u / 65536 % 3000;
+	lens[3] = lens[4] = 0;
+	put_ticks((char *)plain, sizeof(plain), 9);
+	buffer_clear(&packed);
+	put_stream(&packed, bits, keep, plain, lens, ends);
+	assert_int_equal(inflate_new_window(bits, &f), 0);
+	for (size_t i = 0; i < STREAM_MESSAGES; i++) {
+		buffer_clear(&back);
+		while (at < ends[i]) {
+			size_t len = ends[i] - at;
+
+			if (len > piece_bytes)
+				len = piece_bytes;
+			assert_int_equal(
+			    inflate_feed(f, &back, MAX, packed.data + at, len),
+			    0);
+			at += len;
+		}
+		assert_int_equal(inflate_end(f, &back, MAX, keep), 0);
+		assert_int_equal(back.len, lens[i]);
+		if (lens[i] > 0)
+			assert_memory_equal(back.data, plain + from, lens[i]);
+		from += lens[i];
+	}
+	inflate_free(f);
+}
+
+static void
+a_stream_comes_back_piece_by_piece(void **state)
+{
+	(void)state;
+	for (int bits = 9; bits <= 15; bits++)
+		for (size_t piece = 1; piece < 100000; piece = piece * 7 + 1) {
+			stream_comes_back(bits, true, piece);
+			stream_comes_back(bits, false, piece);
+		}
+}
+
+static void
+what_builds_on_a_forgotten_message_is_refused(void **state)
+{
+	/* "Hello" twice, the second time as a match in the first. */
+	static const uint8_t one[] = { 0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0 };
+	static const uint8_t two[] = { 0xf2, 0x00, 0x11, 0x00, 0x00 };
+
+	(void)state;
+	for (int keep = 0; keep < 2; keep++) {
+		struct inflate *f;
+
+		assert_int_equal(inflate_new(&f), 0);
+		buffer_clear(&back);
+		assert_int_equal(
+		    inflate_feed(f, &back, MAX, one, sizeof(one)), 0);
+		assert_int_equal(inflate_end(f, &back, MAX, keep), 0);
+		/* An empty message between them takes nothing away. */
+		assert_int_equal(inflate_feed(f, &back, MAX, NULL, 0), 0);
+		assert_int_equal(inflate_end(f, &back, MAX, keep), 0);
+		assert_int_equal(inflate_feed(f, &back, MAX, two, sizeof(two)),
+		    keep ? 0 : -EBADMSG);
+		if (keep) {
+			assert_int_equal(inflate_end(f, &back, MAX, true), 0);
+			assert_int_equal(back.len, 10);
+			assert_memory_equal(back.data, "HelloHello", 10);
+		}
+		inflate_free(f);
+	}
+}
+
+/* Two ends of a stream, piece by piece: what follows one begins anew. */
+static void
+a_stream_may_end_between_pieces(void **state)
+{
+	static const uint8_t bytes[] = { 0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0,
+		0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0, 0 };
+
+	(void)state;
+	for (size_t cut = 0; cut <= sizeof(bytes); cut++)
+		for (int keep = 0; keep < 2; keep++) {
+			buffer_clear(&back);
+			assert_int_equal(
+			    inflate_feed(inflater, &back, MAX, bytes, cut), 0);
+			assert_int_equal(inflate_feed(inflater, &back, MAX,
+					     bytes + cut, sizeof(bytes) - cut),
+			    0);
+			assert_int_equal(
+			    inflate_end(inflater, &back, MAX, keep), 0);
+			assert_int_equal(back.len, 10);
+			assert_memory_equal(back.data, "HelloHello", 10);
+		}
+	assert_int_equal(inflate_put(inflater, &back, MAX, "", 0), 0);
+}
+
 /* RSV1 says "compressed", and says it on the first fragment alone. */
 static void
 the_first_fragment_alone_is_marked(void **state)
@@ -406,6 +549,9 @@ main(void)
 		TEST(a_peer_that_keeps_its_context_reads_all),
 		TEST(the_examples_of_the_rfc_are_read),
 		TEST(what_is_not_deflate_is_refused),
+		TEST(a_stream_comes_back_piece_by_piece),
+		TEST(what_builds_on_a_forgotten_message_is_refused),
+		TEST(a_stream_may_end_between_pieces),
 		TEST(a_bomb_costs_no_more_than_the_limit),
 		TEST(no_room_and_no_memory_leave_all_as_it_was),
 		TEST(the_first_fragment_alone_is_marked),
