@@ -85,7 +85,8 @@ def scene_renewed_while_it_is_published():
         renewals = 0
         for n in range(lines):
             if n % 10 == 0 and n > 0:
-                # The streams end, then there is a new token.
+                # The streams are back, they end, then there is a new token.
+                daemon.wait_metric("channel_consumers", 2, channel="a")
                 scene.wait_until(
                     lambda: daemon.metric("channel_consumers",
                                           channel="a") == 0,
