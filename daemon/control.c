@@ -65,6 +65,13 @@ duration(char out[static 32], int64_t us)
 	return out;
 }
 
+/* What is added to a noun. */
+static const char *
+plural(uint64_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
 /* Lines */
 
 struct lines {
@@ -122,7 +129,8 @@ put_feeds_lines(struct daemon *daemon, struct lines *lines) LOOP_THREAD
 {
 	feeds_each(daemon->feeds, count_feed, lines);
 	if (lines->feeds > 0)
-		line(lines, "%u feeds, %u down", lines->feeds, lines->down);
+		line(lines, "%u feed%s, %u down", lines->feeds,
+		    plural(lines->feeds), lines->down);
 	lines->down = 0;
 	feeds_each(daemon->feeds, put_down, lines);
 }
@@ -134,8 +142,9 @@ put_workers(struct daemon *daemon, struct lines *lines)
 	char late[32];
 
 	if (es_executor_get_stats(daemon->sys, &stats) == 0 && stats.queued > 0)
-		line(lines, "workers: %u jobs wait, the first for %s",
-		    stats.queued, duration(late, stats.oldest));
+		line(lines, "workers: %u job%s wait%s, the first for %s",
+		    stats.queued, plural(stats.queued),
+		    stats.queued == 1 ? "s" : "", duration(late, stats.oldest));
 }
 
 static void
@@ -150,14 +159,16 @@ each_line(struct daemon *daemon, struct lines *lines) LOOP_THREAD
 	    status.closing ? "draining; running" : "serving",
 	    duration(a, clock_now_us() - status.started_us), (int)getpid());
 	line(lines,
-	    "%" PRIu64 " connections of %" PRId64 ", %" PRIu64
-	    " consumers, %" PRIu64 " channels of %" PRId64,
-	    status.connections, limits->connections_max, status.consumers,
-	    status.channels, limits->channels_max);
+	    "%" PRIu64 " connection%s of %" PRId64 ", %" PRIu64
+	    " consumer%s, %" PRIu64 " channel%s of %" PRId64,
+	    status.connections, plural(status.connections),
+	    limits->connections_max, status.consumers, plural(status.consumers),
+	    status.channels, plural(status.channels), limits->channels_max);
 	line(lines,
-	    "%" PRIu64 " messages (%s) in, %" PRIu64 " messages (%s) out",
-	    status.messages_in, bytes(a, status.bytes_in), status.messages_out,
-	    bytes(b, status.bytes_out));
+	    "%" PRIu64 " message%s (%s) in, %" PRIu64 " message%s (%s) out",
+	    status.messages_in, plural(status.messages_in),
+	    bytes(a, status.bytes_in), status.messages_out,
+	    plural(status.messages_out), bytes(b, status.bytes_out));
 	line(lines, "memory: tapes %s of %s, other views %s of %s",
 	    bytes(a, status.tapes_bytes),
 	    bytes(b, (uint64_t)limits->tapes_bytes_max),

@@ -65,7 +65,7 @@ struct daemon {
 	struct { /* drain.c */
 		bool running;
 		bool stopping_due; /* STOPPING=1 is still to be told */
-		es_usec began;
+		es_usec began, cut_by; /* cut_by: the net loop's */
 		uint64_t consumers; /* when it began; 0: not known yet */
 		es_future *task, *step; /* step: settled on the net loop */
 		bool forced;

@@ -32,6 +32,7 @@
 #define EXIT_FORCED 3
 #define HURRY_AFTER_US ES_MS(200) /* equal signals merge: told by time */
 #define LAST_RESORT_US ES_S(3)
+#define LAST_WORDS_US ES_MS(100) /* at most, for who reads as fast as it gets */
 
 /* The step under way is done; the task goes on. */
 static void
@@ -103,15 +104,33 @@ end_handlers(void *arg)
 	handlers_end(daemon->handlers, on_handlers_ended, daemon);
 }
 
+/* Who reads is sent the last words of feeds and processes, a bit each turn. */
+static void
+cut_on_net(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	es_loop_assert(daemon->net_loop);
+	if (hub_flush_wanted(net_hub(daemon->net)) &&
+	    es_loop_time(daemon->net_loop) < daemon->drain.cut_by &&
+	    es_call_soon(daemon->net_loop, "drain cut", cut_on_net, daemon,
+		NULL, NULL) == 0)
+		return;
+	net_force(daemon->net);
+}
+
 static void
 force_on_net(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	es_loop_assert(daemon->net_loop);
+	daemon->drain.cut_by = es_loop_time(daemon->net_loop) + LAST_WORDS_US;
 	feeds_hurry(daemon->feeds);
 	handlers_hurry(daemon->handlers);
-	net_force(daemon->net);
+	if (es_call_soon(daemon->net_loop, "drain cut", cut_on_net, daemon,
+		NULL, NULL) < 0)
+		net_force(daemon->net);
 }
 
 static void

@@ -432,7 +432,7 @@ stop_work(struct daemon *daemon)
 	if (daemon->net_thread != NULL)
 		(void)run_on_net(daemon, "disarm",
 		    disarm_on_net); /* closed: nothing runs there */
-	left += handlers_stop_filters(daemon->handlers, WORK_END_US);
+	left += handlers_stop_threads(daemon->handlers, WORK_END_US);
 	left += es_executor_shutdown(daemon->work, ES_EXEC_CANCEL, WORK_END_US);
 	return left;
 }

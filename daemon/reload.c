@@ -33,7 +33,7 @@
 #include <string.h>
 
 #define READ_US ES_S(30)
-#define LOAD_US ES_S(30) /* a plugin's own code, on the user's workers */
+#define LOAD_US ES_S(30) /* a plugin's own code, on threads for that */
 #define APPLY_US ES_S(10)
 #define CANCEL_US ES_S(3)
 #define LINES_MAX 100u /* of faults, and of what needs a restart */

@@ -80,9 +80,5 @@ ending_unwatch(struct ending *ending)
 {
 	es_watch_free(ending->watch);
 	ending->watch = NULL;
-	if (ending->look) {
-		(void)es_call_cancel(ending->look); /* or it is running */
-		es_call_unref(ending->look);
-		ending->look = NULL;
-	}
+	es_call_forget(&ending->look);
 }

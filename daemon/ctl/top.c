@@ -177,23 +177,33 @@ put_line(const struct top *top, const char *fmt, ...)
 	(void)printf("%s\n", text);
 }
 
+/* The number of them, and what they are. */
+static const char *
+put_count(char out[static 48], json_t *status, const char *nouns)
+{
+	const double count = control_number(status, nouns);
+	char text[32];
+
+	(void)snprintf(out, 48, "%s %.*s", control_count(text, count),
+	    (int)strlen(nouns) - (count == 1), nouns); /* one has no s */
+	return out;
+}
+
 static void
 draw_head(const struct top *top)
 {
 	json_t *status = top->status;
-	char text[8][32];
+	char text[8][48];
 
 	put_line(top, "earshot %s: %s for %s%s",
 	    control_text(status, "version"), control_text(status, "state"),
 	    control_age(text[0], control_number(status, "uptime")),
 	    top->code != CTL_OK ? "   (not reachable now)" : "");
-	put_line(top,
-	    "%s connections of %s, %s consumers, %s channels; %s of %s feeds "
-	    "down",
-	    control_count(text[0], control_number(status, "connections")),
+	put_line(top, "%s of %s, %s, %s; %s of %s feeds down",
+	    put_count(text[0], status, "connections"),
 	    control_count(text[1], control_number(status, "connections_max")),
-	    control_count(text[2], control_number(status, "consumers")),
-	    control_count(text[3], control_number(status, "channels")),
+	    put_count(text[2], status, "consumers"),
+	    put_count(text[3], status, "channels"),
 	    control_count(text[4], control_number(status, "feeds_down")),
 	    control_count(text[5], control_number(status, "feeds")));
 	put_line(top, "%s/s in, %s/s out; tapes %s of %s",

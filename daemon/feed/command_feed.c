@@ -14,16 +14,6 @@
 
 static void command_begin(void *arg);
 
-static void
-command_disarm(struct command *command)
-{
-	if (!command->again)
-		return;
-	(void)es_call_cancel(command->again); /* or it is running */
-	es_call_unref(command->again);
-	command->again = NULL;
-}
-
 /* There is no memory for the task; or it was freed before its first step. */
 static void
 command_dropped(void *arg)
@@ -58,7 +48,7 @@ command_begin(void *arg)
 	struct command *command = arg;
 
 	es_loop_assert(command_net(command));
-	command_disarm(command);
+	es_call_forget(&command->again);
 	if (es_spawn(command_net(command), "command", command_supervise,
 		command, command_dropped, &command->task) < 0)
 		command_dropped(command);
@@ -116,7 +106,7 @@ command_stop(struct feed *feed)
 	assert(!feed->stop);
 	feed->stop = true;
 	sink_hurry(&feed->sink);
-	command_disarm(command);
+	es_call_forget(&command->again);
 	if (command->task)
 		command_leave(command);
 	else
@@ -160,7 +150,7 @@ command_free(struct feed *feed)
 	struct command *command = (struct command *)feed;
 
 	es_loop_assert(feed->host->options.net);
-	command_disarm(command);
+	es_call_forget(&command->again);
 	if (command->spawning)
 		(void)es_future_cancel(command->spawning); /* else: dropped */
 	ending_unwatch(&command->ending);

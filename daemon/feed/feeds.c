@@ -370,11 +370,7 @@ feeds_free(struct feeds *feeds)
 {
 	if (!feeds)
 		return;
-	if (feeds->sweep) {
-		(void)es_call_cancel(feeds->sweep); /* or it is running */
-		es_call_unref(feeds->sweep);
-		feeds->sweep = NULL;
-	}
+	es_call_forget(&feeds->sweep);
 	hub_set_interest(feeds->host.options.hub, NULL, NULL);
 	feeds_free_list(&feeds->feeds);
 	memory_free(feeds);

@@ -69,16 +69,6 @@ file_net(const struct file *file)
 }
 
 static void
-file_disarm(struct file *file)
-{
-	if (!file->timer)
-		return;
-	(void)es_call_cancel(file->timer); /* or it is running */
-	es_call_unref(file->timer);
-	file->timer = NULL;
-}
-
-static void
 file_on_timer(void *arg)
 {
 	struct file *file = arg;
@@ -94,7 +84,7 @@ file_on_timer(void *arg)
 static void
 file_arm(struct file *file, int64_t delay_us)
 {
-	file_disarm(file);
+	es_call_forget(&file->timer);
 	if (es_call_later(file_net(file), delay_us, "file timer", file_on_timer,
 		file, NULL, &file->timer) < 0)
 		log_warn("file has no memory for a timer feed=%s channel=%s",
@@ -104,7 +94,7 @@ file_arm(struct file *file, int64_t delay_us)
 static void
 file_set_ended(struct file *file) LOOP_THREAD
 {
-	file_disarm(file);
+	es_call_forget(&file->timer);
 	es_watch_free(file->watch);
 	file->watch = NULL;
 	feed_set_ended(&file->feed, FEED_STOPPED); /* last: may free us */
@@ -159,7 +149,7 @@ file_look(struct file *file)
 	}
 	if (file->paused)
 		return;
-	file_disarm(file);
+	es_call_forget(&file->timer);
 	file->again = false;
 	look->save = file->stored && file->unsaved_us > 0 &&
 		     (file->last || now_us - file->unsaved_us >= FILE_SAVE_US);
@@ -487,7 +477,7 @@ file_free(struct feed *feed)
 {
 	struct file *file = (struct file *)feed;
 
-	file_disarm(file);
+	es_call_forget(&file->timer);
 	if (file->looking)
 		(void)es_future_remove_done_callback(
 		    file->looking, file_on_looked, file);

@@ -279,20 +279,10 @@ kept_moved(struct kept *kept, const struct position *position)
 	kept_arm(kept);
 }
 
-static void
-kept_disarm(struct kept *kept) LOOP_THREAD
-{
-	if (!kept->timer)
-		return;
-	(void)es_call_cancel(kept->timer); /* on its thread: it will not run */
-	es_call_unref(kept->timer);
-	kept->timer = NULL;
-}
-
 es_future *
 kept_finish(struct kept *kept)
 {
-	kept_disarm(kept);
+	es_call_forget(&kept->timer);
 	if (kept->saving) {
 		(void)es_future_remove_done_callback(
 		    kept->saving, on_saved, kept);
@@ -315,7 +305,7 @@ kept_finished(struct kept *kept, es_future *f)
 void
 kept_fini(struct kept *kept)
 {
-	kept_disarm(kept);
+	es_call_forget(&kept->timer);
 	if (kept->saving)
 		(void)es_future_remove_done_callback(
 		    kept->saving, on_saved, kept);

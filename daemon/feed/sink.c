@@ -61,16 +61,6 @@ sink_init(struct sink *sink, const char *kind, const struct conf_feed *conf,
 }
 
 static void
-sink_disarm(struct sink *sink)
-{
-	if (!sink->timer)
-		return;
-	(void)es_call_cancel(sink->timer); /* or it is running */
-	es_call_unref(sink->timer);
-	sink->timer = NULL;
-}
-
-static void
 sink_drop_held(struct held *held)
 {
 	list_remove(&held->node);
@@ -82,7 +72,7 @@ sink_fini(struct sink *sink)
 {
 	struct list *node;
 
-	sink_disarm(sink);
+	es_call_forget(&sink->timer);
 	hub_publisher_end(sink->hub, &sink->publisher);
 	while ((node = list_first(&sink->held))) {
 		sink->refused++;
@@ -186,7 +176,7 @@ on_full(struct hub_publisher *publisher, bool full)
 
 	if (full || list_empty(&sink->held))
 		return;
-	sink_disarm(sink);
+	es_call_forget(&sink->timer);
 	if (!sink_arm(sink, 1)) /* nothing would ever come back to it */
 		(void)sink_empty(sink, true);
 }
@@ -383,7 +373,7 @@ sink_hurry(struct sink *sink)
 	rate_init(&sink->rate, 0);
 	if (list_empty(&sink->held))
 		return;
-	sink_disarm(sink);
+	es_call_forget(&sink->timer);
 	if (!sink_arm(sink, 0))
 		(void)sink_empty(sink, true);
 }
@@ -392,7 +382,7 @@ void
 sink_flush(struct sink *sink)
 {
 	es_loop_assert(sink->net);
-	sink_disarm(sink);
+	es_call_forget(&sink->timer);
 	sink->wanted = false;
 	(void)sink_empty(sink, true); /* all of it */
 	assert(list_empty(&sink->held));

@@ -71,16 +71,6 @@ socket_net(const struct socket *socket)
 }
 
 static void
-socket_disarm(struct socket *socket)
-{
-	if (!socket->timer)
-		return;
-	(void)es_call_cancel(socket->timer); /* or it is running */
-	es_call_unref(socket->timer);
-	socket->timer = NULL;
-}
-
-static void
 socket_tell_cut(struct socket *socket)
 {
 	uint64_t held;
@@ -223,7 +213,7 @@ socket_rest(struct socket *socket, int error) LOOP_THREAD
 	    es_call_later(socket_net(socket), SOCKET_REST_US, "socket rest",
 		socket_on_rested, socket, NULL, &socket->timer) == 0 &&
 	    es_watch_set(socket->watch, 0) < 0)
-		socket_disarm(socket);
+		es_call_forget(&socket->timer);
 }
 
 static void
@@ -347,7 +337,7 @@ socket_close(struct socket *socket)
 {
 	struct list *node;
 
-	socket_disarm(socket);
+	es_call_forget(&socket->timer);
 	while ((node = list_first(&socket->peers)))
 		peer_close(LIST_ENTRY(node, struct peer, node));
 	es_watch_free(socket->watch);

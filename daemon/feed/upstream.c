@@ -15,6 +15,7 @@
  * - Stopped: it is read no more; when its handler has handled what was read
  *   1001 is said, and the answer awaited for a second.
  * - Its handler is not through with the last connection: the next one waits.
+ * - There is no memory for the task: the back-off, and it is tried again.
  * - A mirror's position cannot be read: it begins with the oldest.
  * - Freed while the task lives: the task ends at its next step, and the last
  *   memory with it.
@@ -34,6 +35,8 @@
 
 #define UPSTREAM_SAY_AGAIN_US 10000000
 #define UPSTREAM_KEEP_US ES_S(1) /* for the disk, at the begin and the end */
+
+static void upstream_begin(void *arg);
 
 static es_loop *
 upstream_net(const struct upstream *upstream)
@@ -429,40 +432,52 @@ upstream_run(void *arg, es_value *ret)
 	return 0;
 }
 
-/* The task never ran, or its loop has closed before. */
+/* There is no memory for the task; or it was freed before its first step. */
 static void
 upstream_dropped(void *arg)
 {
 	struct upstream *upstream = arg;
+	struct feed *feed = &upstream->feed;
 
 	if (upstream->orphan) {
 		memory_free(upstream);
 		return;
 	}
+	es_loop_assert(upstream_net(upstream));
 	es_future_unref(upstream->task);
 	upstream->task = NULL;
-	if (!upstream->feed.stop)
+	if (feed->stop) {
+		feed_set_ended(feed, FEED_STOPPED);
 		return;
+	}
+	feed_set_error(feed, "cannot be started: %s", strerrordesc_np(ENOMEM));
+	if (es_call_later(upstream_net(upstream), feed_back_off(feed),
+		"upstream begin", upstream_begin, upstream, NULL,
+		&upstream->again) == 0)
+		return;
+	log_error("upstream stays stopped: no memory feed=%s channel=%s",
+	    feed->conf->name, feed->conf->channel);
+	feed_set_ended(feed, FEED_STOPPED);
+}
+
+static void
+upstream_begin(void *arg)
+{
+	struct upstream *upstream = arg;
+
 	es_loop_assert(upstream_net(upstream));
-	feed_set_ended(&upstream->feed, FEED_STOPPED);
+	es_call_forget(&upstream->again);
+	feed_set_state(&upstream->feed, FEED_STARTING);
+	if (es_spawn(upstream_net(upstream), "upstream", upstream_run, upstream,
+		upstream_dropped, &upstream->task) < 0)
+		upstream_dropped(upstream);
 }
 
 static void
 upstream_start(struct feed *feed)
 {
-	struct upstream *upstream = (struct upstream *)feed;
-	int r = es_spawn(upstream_net(upstream), "upstream", upstream_run,
-	    upstream, upstream_dropped, &upstream->task);
-
 	es_loop_assert(feed->host->options.net);
-	feed_set_state(feed, FEED_STARTING);
-	if (r == 0)
-		return;
-	upstream->task = NULL;
-	feed_set_error(feed, "cannot be started: %s", strerrordesc_np(-r));
-	log_error("upstream stays stopped: no memory feed=%s channel=%s",
-	    feed->conf->name, feed->conf->channel);
-	feed_set_ended(feed, FEED_STOPPED);
+	upstream_begin(feed);
 }
 
 static void
@@ -475,6 +490,7 @@ upstream_stop(struct feed *feed)
 	feed->stop = true;
 	feed_set_state(feed, FEED_STOPPING);
 	sink_hurry(&feed->sink);
+	es_call_forget(&upstream->again);
 	if (upstream->task)
 		(void)es_future_cancel(upstream->task); /* or it is ending */
 	else
@@ -532,6 +548,7 @@ upstream_free(struct feed *feed)
 	es_future *task = upstream->task;
 
 	es_loop_assert(feed->host->options.net);
+	es_call_forget(&upstream->again);
 	connection_free(upstream);
 	mirror_fini(&upstream->mirror);
 	kept_fini(&upstream->kept);

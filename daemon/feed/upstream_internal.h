@@ -23,6 +23,7 @@ struct upstream {
 	struct feed feed;
 	const struct conf_upstream *conf;
 	es_future *task;
+	es_call *again; /* there was no memory for the task */
 	bool orphan; /* freed but for the task, which ends at once */
 
 	/* What happened; news settles when something has. */

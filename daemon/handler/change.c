@@ -3,7 +3,7 @@
  *
  * The happy path, at the start and for a reload alike: handlers_prepare() ->
  * on the loop, one section after the other: a handler that is the same is
- * kept; one that is not is made, and its plugin loaded by a job on `work`,
+ * kept; one that is not is made, and its plugin loaded by a job on `load`,
  * its program looked for by one on `sys` -> all are there: handlers_apply()
  * lets them serve, and those that are in the file no more retire (life.c).
  *
@@ -161,6 +161,8 @@ on_step(es_future *f, void *arg)
 		change->loading.handler->loaded =
 		    r == 0 && change->loading.handler->object != NULL;
 		handlers->copies += change->loading.copied;
+		handlers->copies_refused += change->loading.refused;
+		handlers->loading -= change->loading.loads;
 	}
 	if (change->given_up) {
 		if (!change->looking)
@@ -178,6 +180,7 @@ on_step(es_future *f, void *arg)
 	} else {
 		go_on(change);
 	}
+	handlers_check_waiting(handlers);
 }
 
 /* The job has change->loading until on_step(). */
@@ -192,10 +195,14 @@ submit(struct change *change, es_executor *executor, const char *name,
 	change->loading = (struct loading){
 		.handler = handler,
 		.number = ++handlers->loads,
+		.loads = fn == plugin_load_job,
+		.alone = handlers->loading == 0,
 		.may_copy = handlers->copies < PLUGIN_COPIES_MAX,
 	};
 	r = es_executor_submit(
 	    executor, 0, name, fn, &change->loading, NULL, loop, &change->step);
+	if (r == 0)
+		handlers->loading += change->loading.loads;
 	if (r == 0 && es_future_add_done_callback(
 			  change->step, loop, on_step, change, NULL) < 0)
 		change->orphan = true; /* a tick will see it */
@@ -232,6 +239,7 @@ make(struct change *change, const struct conf_handler *of) LOOP_THREAD
 
 	if (handlers->former_count >= HANDLERS_FORMER_MAX) {
 		fault(change, of);
+		handlers->former_refused++;
 		return -EUSERS;
 	}
 	r = handler_new(handlers, change->conf, of, &handler);
@@ -239,9 +247,12 @@ make(struct change *change, const struct conf_handler *of) LOOP_THREAD
 		return r;
 	change->items[change->count++] = handler;
 	change->looking = false;
-	if (of->plugin != NULL)
-		return submit(change, handlers->rooms.work, "load plugin",
-		    plugin_load_job, handler);
+	if (of->plugin != NULL) {
+		r = plugin_threads(handler);
+		return r < 0 ? r
+			     : submit(change, handlers->load, "load plugin",
+				   plugin_load_job, handler);
+	}
 	if (!handlers->applied)
 		return 0; /* at the start it may still come */
 	return submit(change, handlers->rooms.sys, "look for program",
@@ -437,11 +448,14 @@ handlers_apply(struct handlers *handlers)
 		log_info("retires, its connections stay handler=%s",
 		    handlers->items[i]->conf->name);
 	}
-	for (i = 0; i < change->count; i++)
-		if (change->items[i]->state == HANDLER_COMING) {
+	for (i = 0; i < change->count; i++) {
+		/* The first that matches serves: their order counts, too. */
+		if (i >= handlers->count ||
+		    change->items[i] != handlers->items[i])
 			changed = true;
+		if (change->items[i]->state == HANDLER_COMING)
 			serve(handlers, change->items[i]);
-		}
+	}
 	exchange_items(handlers, change);
 	handlers->change = NULL;
 	change_free(change);

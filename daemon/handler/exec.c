@@ -113,24 +113,14 @@ exec_look_job(void *arg, es_value *ret)
 	return r;
 }
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 void
 exec_free(struct exec *exec)
 {
 	unsigned i;
 
 	for (i = 0; exec != NULL && i < exec->count; i++) {
-		cancel(&exec->workers[i].pump);
-		cancel(&exec->workers[i].late);
+		es_call_forget(&exec->workers[i].pump);
+		es_call_forget(&exec->workers[i].late);
 		worker_fini(&exec->workers[i]);
 	}
 	memory_free(exec);

@@ -21,11 +21,11 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/change.h"
+#include "daemon/handler/former.h"
 
 #include <assert.h>
 #include <errno.h>
 
-#define FILTER_JOBS_MAX 1024 /* of feeds and handlers, beside connections */
 #include <string.h>
 
 /* Answers, on the loop */
@@ -54,7 +54,7 @@ drop_answered(struct session *session)
 }
 
 static void
-give_up_rest(struct session *session)
+give_up_rest(struct session *session) LOOP_THREAD
 {
 	struct list *node;
 
@@ -62,11 +62,12 @@ give_up_rest(struct session *session)
 		list_remove(node);
 		LIST_ENTRY(node, struct ask, node)->answered = true;
 	}
+	former_drop(session->asking);
 	drop_answered(session);
 }
 
-static void
-set_full(struct session *session, bool full)
+void
+filter_set_full(struct session *session, bool full)
 {
 	struct asking *asking = session->asking;
 	struct handler *handler = session->handler;
@@ -88,14 +89,16 @@ set_full(struct session *session, bool full)
 		publisher->ops->full(publisher, full);
 }
 
-/* The session ends when it has nothing more to do. */
-static void
-detach(struct asking *asking)
+void
+filter_detach(struct asking *asking)
 {
 	struct session *session = asking->session;
 
+	assert(list_empty(&asking->behind));
 	list_remove(&asking->of_publisher);
+	list_remove(&asking->through);
 	asking->publisher = NULL;
+	asking->former = false;
 	session->gone = session->ended = true;
 }
 
@@ -120,10 +123,8 @@ answer(struct session *session, struct ask *ask, int64_t offset,
 		publisher->ops->verdict(publisher, &verdict);
 	if (offset < 0 && asking->strict)
 		give_up_rest(session);
-	if (asking->retired && list_empty(&asking->asks)) {
-		set_full(session, false);
-		detach(asking);
-	}
+	if (asking->former && list_empty(&asking->asks))
+		former_through(asking);
 }
 
 static void
@@ -270,6 +271,7 @@ filters_hurry(struct handlers *handlers)
 				fail_all(session, -ESHUTDOWN);
 		}
 	}
+	former_release(handlers);
 }
 
 /* Sessions */
@@ -279,8 +281,8 @@ filter_update_full(struct session *session)
 {
 	const int64_t part = session->asking->full ? 2 : 1; /* half of it */
 
-	if (!session->asking->retired) /* else full until it has no asks */
-		set_full(session, session_queue_is_full(session, part));
+	if (!session->asking->former) /* else full until nothing waits */
+		filter_set_full(session, session_queue_is_full(session, part));
 }
 
 void
@@ -292,6 +294,7 @@ filter_forget(struct session *session)
 
 	assert(!session->busy);
 	asking->strict = false; /* all of them are told */
+	former_forget(asking);
 	while ((node = list_first(&asking->asks)) != NULL)
 		answer(session, LIST_ENTRY(node, struct ask, node), -ESHUTDOWN,
 		    &none, NULL);
@@ -299,7 +302,7 @@ filter_forget(struct session *session)
 		list_remove(node);
 		session_event_free(LIST_ENTRY(node, struct event, node));
 	}
-	set_full(session, false);
+	filter_set_full(session, false);
 	list_remove(&asking->of_publisher);
 	memory_free(asking);
 	session->asking = NULL;
@@ -321,6 +324,8 @@ asking_new(struct handler *handler, struct hub_publisher *publisher) LOOP_THREAD
 	list_init(&asking->asks);
 	list_init(&asking->judged);
 	list_init(&asking->of_publisher);
+	list_init(&asking->behind);
+	list_init(&asking->through);
 	asking->session = session;
 	asking->publisher = publisher;
 	list_append(&publisher->asking, &asking->of_publisher);
@@ -358,25 +363,17 @@ on_find(const char *channel, size_t len, void *arg)
 	return NULL;
 }
 
-/*
- * A publisher goes over when nothing of it waits for the former one; a strict
- * one whoever that is, for its verdicts have one end.
- */
+/* Whoever a strict one waits for: its verdicts have one end. */
 static struct asking *
-former_asking(
-    const struct handler *handler, const struct hub_publisher *publisher)
+strict_asking(const struct hub_publisher *publisher)
 {
 	LIST_EACH_SAFE(node, next, &publisher->asking)
 	{
 		struct asking *asking =
 		    LIST_ENTRY(node, struct asking, of_publisher);
-		const struct handler *other = asking->session->handler;
 
-		if (list_empty(&asking->asks))
-			continue;
-		if (publisher->strict ||
-		    (asking->retired &&
-			strcmp(other->conf->name, handler->conf->name) == 0))
+		if (publisher->strict && !asking->former &&
+		    !list_empty(&asking->asks))
 			return asking;
 	}
 	return NULL;
@@ -400,18 +397,24 @@ on_ask(void *filter, const char *channel, size_t len,
 	struct handler *handler = filter;
 	struct asking *asking;
 	struct ask *ask;
+	int r;
 
 	es_loop_assert(handlers->rooms.loop);
-	if (is_its_own(handler, message->publisher))
-		return 1;
+	if (handler != NULL && is_its_own(handler, message->publisher))
+		handler = NULL;
 	if (handlers->hurried || handlers->frozen)
-		return -ESHUTDOWN;
-	asking = former_asking(handler, message->publisher);
+		return handler != NULL ? -ESHUTDOWN : 1;
+	r = former_hold(handler, message, channel, len, now_us);
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (handler == NULL)
+		return 1;
+	asking = strict_asking(message->publisher);
 	if (asking == NULL)
 		asking = asking_get(handler, message->publisher);
 	if (asking == NULL)
 		return -ENOMEM;
-	handler = asking->session->handler; /* or a former one */
+	handler = asking->session->handler; /* or a strict one's */
 	handler->counts.publishes++;
 	if (asking->stuck) {
 		handler->counts.publishes_failed++;
@@ -428,13 +431,13 @@ on_ask(void *filter, const char *channel, size_t len,
 	return 0;
 }
 
-static void
-on_leave(struct hub_publisher *publisher, void *arg)
+void
+filter_leave(struct hub_publisher *publisher)
 {
-	struct handlers *handlers = arg;
 	struct list *node;
 
-	es_loop_assert(handlers->rooms.loop);
+	if (former_inherit(publisher))
+		return;
 	while ((node = list_first(&publisher->asking)) != NULL) {
 		struct asking *asking =
 		    LIST_ENTRY(node, struct asking, of_publisher);
@@ -442,39 +445,21 @@ on_leave(struct hub_publisher *publisher, void *arg)
 
 		asking->full = false; /* nobody is to be told */
 		list_remove(&session->pausing);
-		detach(asking);
+		filter_detach(asking);
+		/* It may be a former handler's. */
+		handlers_sweep_later(session->handler->handlers);
 		if (session->count == 0 && !session->busy)
 			session_free(session);
-		handlers_sweep_later(handlers); /* it may be a former one's */
 	}
 }
 
-int
-filters_threads(struct handlers *handlers, const struct handler *handler)
+static void
+on_leave(struct hub_publisher *publisher, void *arg)
 {
-	const struct handlers_rooms *rooms = &handlers->rooms;
+	const struct handlers *handlers = arg;
 
-	if (handler->conf->filters.count == 0 || handlers->filter != NULL)
-		return 0;
-	return es_executor_new(&handlers->filter,
-	    &(es_executor_opts){
-		.name = "filter",
-		.background = true, /* the loops go first */
-		.threads = (unsigned)handler->whole->limits.work_threads,
-		.queue_max = rooms->slots + FILTER_JOBS_MAX,
-	    });
-}
-
-int
-handlers_stop_filters(struct handlers *handlers, es_usec timeout)
-{
-	es_executor *executor;
-
-	if (handlers == NULL)
-		return 0;
-	executor = handlers->filter;
-	handlers->filter = NULL;
-	return es_executor_shutdown(executor, ES_EXEC_CANCEL, timeout);
+	es_loop_assert(handlers->rooms.loop);
+	filter_leave(publisher);
 }
 
 void
@@ -489,14 +474,32 @@ filter_retire(struct handler *handler)
 		if (asking == NULL || asking->publisher == NULL)
 			continue;
 		asking->retired = true;
-		/* Who never rests would never go over. */
-		set_full(session, !list_empty(&asking->asks));
 		if (!list_empty(&asking->asks))
+			former_begin(asking);
+		if (asking->former)
 			continue;
-		detach(asking);
+		filter_set_full(session, false);
+		filter_detach(asking);
 		if (session->count == 0 && !session->busy)
 			session_free(session);
 	}
+}
+
+/* Another one is asked about a channel of which it has asks, or it was so. */
+static bool
+has_changed(struct handlers *handlers, const struct asking *asking)
+{
+	if (asking->former)
+		return true;
+	LIST_EACH_SAFE(node, next, &asking->asks)
+	{
+		const struct ask *ask = LIST_ENTRY(node, struct ask, node);
+
+		if (on_find(ask->channel, ask->channel_len, handlers) !=
+		    asking->session->handler)
+			return true;
+	}
+	return false;
 }
 
 void
@@ -512,6 +515,21 @@ filters_start(struct handlers *handlers)
 	for (i = 0; i < handlers->count; i++)
 		if (handlers->items[i]->conf->filters.count > 0)
 			handlers->gated = true;
+	LIST_EACH_SAFE(each, after, &handlers->all)
+	{
+		struct handler *handler =
+		    LIST_ENTRY(each, struct handler, node);
+
+		LIST_EACH_SAFE(node, next, &handler->sessions)
+		{
+			struct asking *asking =
+			    LIST_ENTRY(node, struct session, node)->asking;
+
+			if (asking != NULL && asking->publisher != NULL &&
+			    has_changed(handlers, asking))
+				former_begin(asking);
+		}
+	}
 	if (handlers->gated)
 		hub_set_gate(handlers->rooms.hub, &gate, handlers);
 }

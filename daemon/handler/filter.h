@@ -30,6 +30,14 @@ struct asking {
 	bool stuck; /* no progress: nothing is taken until there is some */
 	bool strict; /* as the publisher's */
 	bool retired; /* ends with what it has */
+
+	/* former.c */
+	bool former; /* what its publisher says next waits behind asks */
+	bool all; /* whatever it is */
+	bool passing; /* but for this one, which has waited */
+	struct list behind; /* of struct ask */
+	struct list through; /* in handlers.through: asks is empty */
+	struct hub_publisher heir; /* the publisher, when that has ended */
 };
 
 /* What was said of a message; the worker's while that has it. */
@@ -43,7 +51,7 @@ struct es_verdict {
 
 /* Ends in its event: EVENT_PUBLISH, and the channel's name behind its data. */
 struct ask {
-	struct list node; /* in asking.asks */
+	struct list node; /* in asking.asks, or in asking.behind */
 	uint64_t cookie;
 	const char *channel;
 	size_t channel_len;
@@ -66,9 +74,6 @@ ask_of_const(const struct event *event)
 	    const void *)((const char *)event - offsetof(struct ask, event));
 }
 
-/* The threads that a plugin filters on, if it does and there are none yet. */
-int filters_threads(
-    struct handlers *handlers, const struct handler *handler) MAY_BLOCK;
 /* Where handlers have patterns of channels to filter, they are asked. */
 void filters_start(struct handlers *handlers) LOOP_THREAD; /* also again */
 /* It is not among them any more: its sessions end with what they have. */
@@ -80,6 +85,13 @@ void filters_hurry(struct handlers *handlers) LOOP_THREAD;
 /* For session.c: how full the queue is; the session is being freed. */
 void filter_update_full(struct session *session);
 void filter_forget(struct session *session) LOOP_THREAD;
+
+/* For former.c.  The publisher is to wait, or not. */
+void filter_set_full(struct session *session, bool full);
+/* Its session ends when it has nothing more to do. */
+void filter_detach(struct asking *asking);
+/* The publisher has ended. */
+void filter_leave(struct hub_publisher *publisher) LOOP_THREAD;
 
 /* verdict.c.  The message is copied; NULL: no memory. */
 struct ask *ask_new(const char *channel, size_t channel_len,

@@ -69,6 +69,7 @@ handlers_new(const struct handlers_rooms *rooms, struct handlers **ret_handlers)
 	list_init(&handlers->fresh);
 	list_init(&handlers->ready);
 	list_init(&handlers->spare);
+	list_init(&handlers->through);
 	handlers->outbox = outbox_new(rooms->loop, on_drained, handlers);
 	handlers->lines =
 	    memory_zalloc(handlers_slots(handlers) * sizeof(*handlers->lines));
@@ -209,16 +210,6 @@ handler_wants_token(const struct handler *handler)
 
 /* The end */
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 void
 handlers_stop_intake(struct handlers *handlers)
 {
@@ -235,7 +226,7 @@ on_waited(void *arg)
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->waiting.call);
 	handlers->waiting.call = NULL;
-	cancel(&handlers->waiting.grace);
+	es_call_forget(&handlers->waiting.grace);
 	handlers->waiting.done = NULL;
 	done(handlers->waiting.arg);
 }
@@ -253,7 +244,8 @@ finish_waiting(struct handlers *handlers)
 static bool
 is_idle(struct handlers *handlers)
 {
-	return handlers->active == 0 && list_empty(&handlers->fresh) &&
+	return handlers->active == 0 && handlers->loading == 0 &&
+	       list_empty(&handlers->fresh) &&
 	       outbox_is_empty(handlers->outbox) &&
 	       (!handlers->waiting.end || handlers->sessions == 0);
 }
@@ -477,6 +469,8 @@ freeze(struct handlers *handlers, es_usec timeout)
 		r = await_quiet(handlers, handlers->rooms.work, timeout);
 	if (r == 0 && handlers->filter != NULL)
 		r = await_quiet(handlers, handlers->filter, timeout);
+	if (r == 0 && handlers->load != NULL)
+		r = await_quiet(handlers, handlers->load, timeout);
 	if (r < 0)
 		log_debug("handlers: %s", strerrordesc_np(-r));
 	return r == 0;
@@ -514,12 +508,12 @@ handlers_free(struct handlers *handlers)
 
 	if (handlers == NULL)
 		return;
-	cancel(&handlers->tick);
-	cancel(&handlers->sweep);
-	cancel(&handlers->pull);
-	cancel(&handlers->start);
-	cancel(&handlers->waiting.call);
-	cancel(&handlers->waiting.grace);
+	es_call_forget(&handlers->tick);
+	es_call_forget(&handlers->sweep);
+	es_call_forget(&handlers->pull);
+	es_call_forget(&handlers->start);
+	es_call_forget(&handlers->waiting.call);
+	es_call_forget(&handlers->waiting.grace);
 	if (handlers->waiting.quiet != NULL) {
 		(void)es_future_remove_done_callback(
 		    handlers->waiting.quiet, on_quiet, handlers);

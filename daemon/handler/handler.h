@@ -134,8 +134,8 @@ void handlers_disarm(struct handlers *handlers) LOOP_THREAD; /* NULL: no-op */
 /* The plugins' end(), at most that long.  Before the executor is shut down. */
 int handlers_unload(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
 
-/* What the filters' threads left running.  NULL: 0. */
-int handlers_stop_filters(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
+/* What the filters' and the loaders' threads left running.  NULL: 0. */
+int handlers_stop_threads(struct handlers *handlers, es_usec timeout) MAY_BLOCK;
 
 /* At any time, NULL too; no worker may be in a callback. */
 void handlers_free(struct handlers *handlers) LOOP_THREAD;

@@ -98,11 +98,13 @@ struct handlers {
 	struct list all;
 	struct handler **items; /* that serve, in the file's order */
 	size_t count;
-	es_executor *filter; /* NULL: no plugin filters */
+	es_executor *filter, *load; /* NULL: no plugin filters; is there */
+	unsigned loading; /* jobs of load */
 	struct outbox *outbox; /* from all threads to the loop */
 	struct list ready, spare; /* round.c: sessions; session.c: memory */
 	unsigned spare_count;
 	unsigned former_count, loads, copies; /* copies: of plugins' code */
+	uint64_t former_refused, copies_refused; /* reloads */
 	bool applied; /* once, at the start */
 	struct change *change; /* to be applied, or on the way to that */
 	struct list changes; /* and those given up, with a job that runs */
@@ -113,6 +115,7 @@ struct handlers {
 	uint32_t active; /* sessions with something to do */
 	uint32_t sessions; /* of connections */
 	bool gated, closing, hurried; /* gated: filter.c */
+	struct list through; /* former.c */
 	bool ended; /* no callback is begun any more */
 	_Atomic unsigned refs; /* the owner's, and of later.c */
 	_Atomic uint32_t laters; /* functions that wait for their time */

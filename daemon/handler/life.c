@@ -18,6 +18,7 @@
 #include "daemon/handler/change.h"
 #include "daemon/handler/exec.h"
 #include "daemon/handler/filter.h"
+#include "daemon/handler/former.h"
 #include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
 #include "daemon/handler/upstream_internal.h"
@@ -94,10 +95,7 @@ handler_free(struct handler *handler)
 {
 	leave_chain(handler);
 	list_remove(&handler->node);
-	if (handler->retry != NULL) {
-		(void)es_call_cancel(handler->retry); /* on its thread */
-		es_call_unref(handler->retry);
-	}
+	es_call_forget(&handler->retry);
 	handler_free_sessions(handler);
 	if (handler->ending != NULL)
 		(void)es_future_remove_done_callback(
@@ -217,6 +215,7 @@ handlers_sweep(struct handlers *handlers)
 	if (handlers->frozen)
 		return;
 	changes_sweep(handlers);
+	former_release(handlers);
 	LIST_EACH_SAFE(node, next, &handlers->all)
 	sweep_one(LIST_ENTRY(node, struct handler, node));
 }

@@ -167,25 +167,44 @@ put_gauge(struct buffer *out, const struct handlers *handlers, enum gauge gauge)
 	return error;
 }
 
-/* The executor's, which is there without a handler too. */
+/* What is there without a handler too. */
 static int
-put_work(struct buffer *out, const struct handlers *handlers)
+put_all(struct buffer *out, const struct handlers *handlers)
 {
-	es_executor_stats stats;
+	es_executor_stats stats = { 0 };
 	int error = es_executor_get_stats(handlers->rooms.work, &stats);
+	const struct {
+		const char *name, *type, *help;
+		uint64_t value;
+	} rows[] = {
+		{ "work_jobs_waiting", "gauge",
+		    "batches of callbacks that wait for a thread",
+		    stats.queued },
+		{ "work_jobs_total", "counter",
+		    "batches of callbacks done by limit work_threads threads",
+		    stats.done },
+		{ "handlers_former", "gauge",
+		    "handlers of before a reload: limit 256",
+		    handlers->former_count },
+		{ "handlers_former_refused_total", "counter",
+		    "reloads refused for so many former handlers",
+		    handlers->former_refused },
+		{ "plugin_copies", "gauge",
+		    "plugins loaded anew since the start: limit 256",
+		    handlers->copies },
+		{ "plugin_copies_refused_total", "counter",
+		    "reloads refused for so many plugins loaded anew",
+		    handlers->copies_refused },
+	};
 
-	if (error == 0)
-		error = put_head(out, "work_jobs_waiting", "gauge",
-		    "batches of callbacks that wait for a thread");
-	if (error == 0)
-		error = buffer_printf(out, SIZE_MAX / 2,
-		    "earshot_work_jobs_waiting %u\n", stats.queued);
-	if (error == 0)
-		error = put_head(out, "work_jobs_total", "counter",
-		    "batches of callbacks done by limit work_threads threads");
-	if (error == 0)
-		error = buffer_printf(out, SIZE_MAX / 2,
-		    "earshot_work_jobs_total %" PRIu64 "\n", stats.done);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(*rows) && error == 0;
+	     i++) {
+		error = put_head(out, rows[i].name, rows[i].type, rows[i].help);
+		if (error == 0)
+			error = buffer_printf(out, SIZE_MAX / 2,
+			    "earshot_%s %" PRIu64 "\n", rows[i].name,
+			    rows[i].value);
+	}
 	return error;
 }
 
@@ -193,7 +212,7 @@ int
 handlers_put_metrics(struct buffer *out, void *arg)
 {
 	const struct handlers *handlers = arg;
-	int error = put_work(out, handlers);
+	int error = put_all(out, handlers);
 	bool any = false;
 	size_t i;
 

@@ -220,11 +220,7 @@ outbox_free(struct outbox *outbox)
 		return;
 	taken = outbox->taken;
 	outbox->drained = NULL;
-	if (outbox->timer != NULL) {
-		(void)es_call_cancel(outbox->timer); /* on its thread */
-		es_call_unref(outbox->timer);
-	}
-	outbox->timer = NULL;
+	es_call_forget(&outbox->timer);
 	outbox->taken = NULL;
 	drop_all(taken);
 	drop_all(take(outbox));

@@ -30,6 +30,8 @@
 #define COPY_NAME_BYTES_MAX 128 /* a bit of its number is two of them */
 #define COPY_BYTES_MAX (1024 * 1024) /* at a time */
 #define CODE_FORBIDDEN 4403
+#define LOADS_MAX 4 /* at a time; more of them wait */
+#define FILTER_JOBS_MAX 1024 /* of feeds and handlers, beside connections */
 
 /* Callbacks, on a worker */
 
@@ -133,18 +135,111 @@ plugin_handle(struct session *session, struct event *event)
 	return more;
 }
 
-/* Loading, on a worker */
+/* Threads */
+
+int
+plugin_threads(const struct handler *handler)
+{
+	struct handlers *handlers = handler->handlers;
+	const unsigned threads = (unsigned)handler->whole->limits.work_threads;
+	int r = 0;
+
+	if (handlers->ended)
+		return -ESHUTDOWN;
+	if (handlers->load == NULL)
+		r = es_executor_new(&handlers->load,
+		    &(es_executor_opts){
+			.name = "load",
+			.background = true, /* the loops go first */
+			.threads = LOADS_MAX,
+		    });
+	if (r == 0 && handlers->filter == NULL &&
+	    handler->conf->filters.count > 0)
+		r = es_executor_new(&handlers->filter,
+		    &(es_executor_opts){
+			.name = "filter",
+			.background = true,
+			.threads = threads,
+			.queue_max = handlers->rooms.slots + FILTER_JOBS_MAX,
+		    });
+	return r;
+}
+
+int
+handlers_stop_threads(struct handlers *handlers, es_usec timeout)
+{
+	int left;
+
+	if (handlers == NULL)
+		return 0;
+	left = es_executor_shutdown(handlers->filter, ES_EXEC_CANCEL, timeout);
+	left += es_executor_shutdown(handlers->load, ES_EXEC_CANCEL, timeout);
+	handlers->filter = handlers->load = NULL;
+	return left;
+}
+
+/* Loading, on a thread of `load` */
 
 typedef int (*plugin_fn)(
     const struct es_host *host, struct es_handler *handler);
 
-/* Which plugin is being loaded; on_exit() has no way to be taken back. */
-static _Atomic(const char *) loading_path;
+/*
+ * Which plugins are being loaded, and where; on_exit() has no way to be taken
+ * back.  A thread that waits for a future may have another one beside it.
+ */
+static struct place {
+	_Atomic(const char *) path; /* NULL: free */
+	_Atomic pid_t thread;
+} places[2 * LOADS_MAX];
+
+/* NULL: exit() in there would not be told of. */
+static struct place *
+take_place(const char *path)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		const char *none = NULL;
+
+		if (!atomic_compare_exchange_strong(
+			&places[i].path, &none, path))
+			continue;
+		atomic_store(&places[i].thread, gettid());
+		return &places[i];
+	}
+	return NULL;
+}
+
+static void
+leave_place(struct place *place)
+{
+	if (place == NULL)
+		return;
+	atomic_store(&place->thread, 0);
+	atomic_store(&place->path, NULL);
+}
+
+/* Another thread than these may be the plugin's, too. */
+static const char *
+find_path(pid_t thread)
+{
+	const char *any = NULL;
+	size_t i;
+
+	for (i = 0; i < sizeof(places) / sizeof(*places); i++) {
+		const char *path = atomic_load(&places[i].path);
+
+		if (path != NULL && atomic_load(&places[i].thread) == thread)
+			return path;
+		any = path != NULL ? path : any;
+	}
+	return any;
+}
 
 static void
 on_process_exit(int status, void *arg)
 {
-	const char *path = atomic_load(&loading_path);
+	const char *path = find_path(gettid());
 
 	(void)arg;
 	if (path == NULL)
@@ -238,7 +333,8 @@ load_copy(struct loading *loading, int file)
 	void *object = NULL;
 	int fd, r;
 
-	if (!loading->may_copy) {
+	loading->refused = !loading->may_copy;
+	if (loading->refused) {
 		fault(
 		    loading, "%s: loaded too often, a restart is needed", path);
 		return NULL;
@@ -290,7 +386,8 @@ load_object(struct loading *loading)
 	if (fstat(file, &stat) == 0)
 		handler->file = identity(&stat);
 	there = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
-	if (there == NULL) {
+	/* Another thread may be about to load the same one. */
+	if (there == NULL && loading->alone) {
 		handler->object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 		if (handler->object == NULL)
 			fault(loading, "%s", dlerror());
@@ -308,17 +405,12 @@ plugin_load_job(void *arg, es_value *ret)
 {
 	struct loading *loading = arg;
 	struct handler *handler = loading->handler;
+	struct place *place = take_place(handler->conf->plugin);
 	plugin_fn fn;
 	int r;
 
 	(void)ret;
-	r = filters_threads(handler->handlers, handler);
-	if (r < 0) {
-		fault(loading, "%s", strerrordesc_np(-r));
-		return r;
-	}
 	bridge_init(handler);
-	atomic_store(&loading_path, handler->conf->plugin);
 	r = load_object(loading);
 	/* Never closed: its code may be in use up to the last instruction. */
 	fn = r < 0 ? NULL
@@ -331,7 +423,7 @@ plugin_load_job(void *arg, es_value *ret)
 	}
 	if (r == 0)
 		r = begin_plugin(loading, fn);
-	atomic_store(&loading_path, NULL);
+	leave_place(place);
 	return r;
 }
 

@@ -4,7 +4,8 @@
 /*
  * plugin: a shared object's handler: loaded, called, ended.
  *
- * Threads  Jobs: a worker's.  All else: the net loop's.
+ * Threads  Jobs: a thread of `load`, plugin_end_job() a worker's.  All else:
+ *          the net loop's.
  */
 
 #include "daemon/handler/handler_internal.h"
@@ -13,11 +14,18 @@
 struct loading {
 	struct handler *handler;
 	unsigned number; /* of all, ever */
+	bool loads; /* and does not only look */
+	bool alone; /* nobody else loads: what is there already is seen */
 	bool may_copy; /* what is loaded already is loaded as a copy */
-	bool copied;
+	bool copied, refused; /* a copy: made, or one too many */
 	char text[512];
 };
 
+/*
+ * The threads that load it and, if it filters, those that it does that on;
+ * once for all.  -ESHUTDOWN: the end has begun; -ENOMEM, -EAGAIN.
+ */
+int plugin_threads(const struct handler *handler) LOOP_THREAD;
 int plugin_load_job(void *loading, es_value *ret) MAY_BLOCK;
 /* -ESTALE: the file is another one than was loaded. */
 int plugin_look_job(void *loading, es_value *ret) MAY_BLOCK;

@@ -347,19 +347,19 @@ session_update(struct session *session)
 		plugin_ready(session);
 }
 
-static void
-take_in(struct session *session, const struct event *event)
+void
+session_more(struct session *session, int64_t events, int64_t bytes)
 {
-	session->count++;
-	session->bytes += (int64_t)event->len;
-	session->handler->queued_events++;
-	session->handler->queued_bytes += (int64_t)event->len;
+	session->count += events;
+	session->bytes += bytes;
+	session->handler->queued_events += events;
+	session->handler->queued_bytes += bytes;
 }
 
 void
 session_push(struct session *session, struct event *event)
 {
-	take_in(session, event);
+	session_more(session, 1, (int64_t)event->len);
 	list_append(&session->events, &event->node);
 	session_update(session);
 }
@@ -367,12 +367,19 @@ session_push(struct session *session, struct event *event)
 void
 session_push_front(struct session *session, struct event *event)
 {
-	take_in(session, event);
+	session_more(session, 1, (int64_t)event->len);
 	list_prepend(&session->events, &event->node);
 }
 
 void
 session_handled(struct session *session, int64_t events, int64_t bytes)
+{
+	session->handler->counts.events += (uint64_t)events;
+	session_less(session, events, bytes);
+}
+
+void
+session_less(struct session *session, int64_t events, int64_t bytes)
 {
 	struct handler *handler = session->handler;
 	const int64_t half = handler->conf->queue_bytes_total / 2;
@@ -380,7 +387,6 @@ session_handled(struct session *session, int64_t events, int64_t bytes)
 
 	assert(session->count >= events);
 	assert(session->bytes >= bytes);
-	handler->counts.events += (uint64_t)events;
 	session->count -= events;
 	session->bytes -= bytes;
 	handler->queued_events -= events;

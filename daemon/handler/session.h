@@ -113,8 +113,10 @@ void session_push(struct session *session, struct event *event) LOOP_THREAD;
 void session_push_front(struct session *session, struct event *event);
 /* Something changed: pause or go on reading, hand out events, end. */
 void session_update(struct session *session) LOOP_THREAD;
-/* Events that were handled, with so many bytes. */
+/* Events, with so many bytes, were handled; or wait, or do no more. */
 void session_handled(struct session *session, int64_t events, int64_t bytes);
+void session_more(struct session *session, int64_t events, int64_t bytes);
+void session_less(struct session *session, int64_t events, int64_t bytes);
 /* The handler does not want the connection. */
 void session_refuse(
     struct session *session, uint16_t code, const char *reason) LOOP_THREAD;

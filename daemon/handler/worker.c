@@ -27,6 +27,7 @@
 #include <unistd.h>
 
 #define READ_BYTES 65536
+#define LAST_BYTES_MAX (64 * READ_BYTES) /* read of a process that has ended */
 #define ERR_LINE_BYTES_MAX 512
 #define ERR_LINES_BURST 20
 #define ERR_LINES_WHILE_US ES_S(10)
@@ -73,21 +74,11 @@ worker_init(struct worker *worker, struct exec *exec, unsigned index)
 	    &worker->backoff, conf->backoff_min_us, conf->backoff_max_us);
 }
 
-static void
-cancel(es_call **call)
-{
-	if (*call == NULL)
-		return;
-	(void)es_call_cancel(*call); /* on its thread: it will not run */
-	es_call_unref(*call);
-	*call = NULL;
-}
-
 /* Without memory for a timer its time is up at once. */
 static void
 arm(struct worker *worker, int64_t after_us)
 {
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	if (es_call_later(loop_of(worker), after_us, "handler process",
 		on_timer, worker, NULL, &worker->timer) < 0)
 		on_timer(worker);
@@ -266,20 +257,29 @@ on_end(void *arg)
 	finish(worker);
 }
 
+/* What stands in its pipe, but for what it would never end to say. */
+static void
+hear_rest(struct worker *worker) LOOP_THREAD
+{
+	int64_t left = LAST_BYTES_MAX;
+
+	while (
+	    worker->out_fd >= 0 && left > 0 &&
+	    read_some(worker->out_fd, &worker->out, on_stdout_line, worker) > 0)
+		left -= READ_BYTES;
+}
+
 /* What it still said counts; then its group goes, while it has its number. */
 static void
 finish(struct worker *worker)
 {
 	struct process *process = worker->process;
 	char how[WORKER_ERROR_BYTES_MAX];
-	int64_t left = 64 * READ_BYTES;
+	int64_t left = LAST_BYTES_MAX;
 
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	process_signal(process, SIGKILL);
-	while (
-	    worker->out_fd >= 0 && left > 0 &&
-	    read_some(worker->out_fd, &worker->out, on_stdout_line, worker) > 0)
-		left -= READ_BYTES;
+	hear_rest(worker);
 	lines_end(&worker->out, on_unended_line, worker);
 	while (
 	    worker->err_fd >= 0 && left > 0 &&
@@ -433,7 +433,7 @@ worker_stop(struct worker *worker)
 	case WORKER_STOPPED:
 		return;
 	case WORKER_DOWN:
-		cancel(&worker->timer);
+		es_call_forget(&worker->timer);
 		worker->state = WORKER_STOPPED;
 		return;
 	case WORKER_SPAWNING:
@@ -454,6 +454,8 @@ worker_stop(struct worker *worker)
 	    worker->kills < 2) {
 		worker->kills = 2;
 		process_signal(worker->process, SIGKILL);
+		/* The connections are cut before its end is noticed. */
+		hear_rest(worker);
 	}
 }
 
@@ -482,7 +484,7 @@ on_timer(void *arg)
 void
 worker_fini(struct worker *worker)
 {
-	cancel(&worker->timer);
+	es_call_forget(&worker->timer);
 	if (worker->spawning != NULL) {
 		(void)es_future_remove_done_callback(
 		    worker->spawning, on_spawned, worker);

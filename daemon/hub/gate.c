@@ -26,6 +26,7 @@ gate_pass(struct hub *hub, struct channel *channel,
     const struct hub_message *message, int64_t now_us)
 {
 	const struct hub_gate *gate = hub->gate;
+	const struct hub_publisher *publisher = message->publisher;
 	int r;
 
 	assert(gate != NULL);
@@ -34,11 +35,15 @@ gate_pass(struct hub *hub, struct channel *channel,
 		    gate->find(channel->name, channel->name_len, hub->gate_arg);
 		channel->gate_round = hub->gate_round;
 	}
-	if (channel->filter == NULL || message->judged)
+	if (message->judged)
 		return 0;
-	assert(message->publisher != NULL);
-	if (message->publisher->owner == channel->filter)
-		return 0;
+	if (publisher == NULL || publisher->former == 0) {
+		if (channel->filter == NULL)
+			return 0;
+		assert(publisher != NULL);
+		if (publisher->owner == channel->filter)
+			return 0;
+	}
 	r = gate->ask(channel->filter, channel->name, channel->name_len,
 	    message, now_us, hub->gate_arg);
 	return r == 0 ? -EINPROGRESS : r < 0 ? r : 0;
@@ -58,5 +63,5 @@ hub_publisher_end(struct hub *hub, struct hub_publisher *publisher)
 	if (!list_empty(&publisher->asking))
 		hub->gate->leave(publisher, hub->gate_arg);
 	assert(list_empty(&publisher->asking));
-	publisher->full = 0;
+	publisher->full = publisher->former = 0;
 }

@@ -8,12 +8,14 @@
  * Order    A publisher's messages that one filter is asked about have their
  *          verdicts in the order of their publishes, and so do those that are
  *          let through reach their tapes.  Between publishers and between
- *          filters there is none but that of the verdicts.
+ *          filters there is none but that of the verdicts.  Where another
+ *          filter is asked about a channel from now on, or none, what a
+ *          publisher says next waits for what the former one has of it.
  * Promise  hub_publish() said -EINPROGRESS: one verdict comes, from a later
  *          call of the caller's loop, unless the publisher ends before it; what
  *          was asked is let through or not all the same.
- * Memory   Bounded by publishers that heed `full`; whoever cannot at once may
- *          publish a little more.
+ * Memory   Bounded by publishers that heed `full`, or have a limit of their own
+ *          for what waits; whoever cannot at once may publish a little more.
  * Threads  Quiet, as the hub; part of its door: hub.h includes it.
  */
 
@@ -55,12 +57,13 @@ struct hub_publisher_ops {
 	void (*full)(struct hub_publisher *publisher, bool full);
 };
 
-/* Embedded in whoever publishes; the fields behind strict are the gate's. */
+/* Embedded in whoever publishes; the fields behind strict are a gate's. */
 struct hub_publisher {
 	const struct hub_publisher_ops *ops;
 	const void *owner; /* a filter: it is not asked about its own */
 	bool strict; /* behind one that fails the rest is dropped, untold */
 	uint32_t full; /* > 0: publish no more for now */
+	uint32_t former; /* > 0: its gate is asked about all it publishes */
 	struct list asking;
 };
 
@@ -69,7 +72,8 @@ struct hub_gate {
 	void *(*find)(const char *channel, size_t len, void *arg);
 	/*
 	 * 0: it will be; message is copied.  1: nobody is about this one.
-	 * -ENOMEM; -ESHUTDOWN; -EIO: it has failed.
+	 * -ENOMEM; -ESHUTDOWN; -EIO: it has failed.  filter is what find said,
+	 * NULL only for a publisher with former ones.
 	 */
 	int (*ask)(void *filter, const char *channel, size_t len,
 	    const struct hub_message *message, int64_t now_us, void *arg);

@@ -175,6 +175,16 @@ es_call_cancel(es_call *call)
 	return 1;
 }
 
+void
+es_call_forget(es_call **call)
+{
+	if (!*call)
+		return;
+	(void)es_call_cancel(*call); /* or it has run */
+	es_call_unref(*call);
+	*call = NULL;
+}
+
 /* A fire-and-forget call for reports: drop runs after fn, too. */
 struct report_call {
 	struct loop_item item;

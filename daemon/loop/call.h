@@ -36,6 +36,12 @@ int es_call_cancel(es_call *call) ANY_THREAD;
 void es_call_unref(es_call *call) ANY_THREAD; /* NULL: no-op */
 
 /*
+ * Both, and *call is NULL; it may be before.  On its loop's thread: fn will
+ * not be run any more.
+ */
+void es_call_forget(es_call **call) ANY_THREAD;
+
+/*
  * Runs fn on the loop's thread; *ret_future gets its code and value.  A
  * cancel before it ran settles the future with -ECANCELED and drops arg;
  * a loop that closes before settles it with -ESHUTDOWN.

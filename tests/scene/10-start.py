@@ -47,7 +47,7 @@ def scene_signals_that_do_not_end_it():
         daemon.wait_log("INFO reloaded$")
         consumer = daemon.ws("a")
         daemon.signal(signal.SIGUSR1)
-        daemon.wait_log("INFO state: .* 1 consumers, 1 channels ")
+        daemon.wait_log("INFO state: .* 1 consumer, 1 channel ")
         scene.check(True, "SIGUSR1: the state")
         daemon.signal(signal.SIGPIPE)
         scene.equal(daemon.http("GET", "/healthz").status, 200,

@@ -102,4 +102,55 @@ def scene_a_process_that_does_not_end():
                     "and told")
 
 
+LAST_WORDS = """
+import fcntl, json, os, sys, time
+begun, go, said = sys.argv[1:]
+for line in sys.stdin:
+    event = json.loads(line)
+    if event["event"] == "message":
+        open(begun, "w").close()
+        while not os.path.exists(go):
+            time.sleep(0.002)
+        fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 19)
+        for n in range(100):
+            print(json.dumps({"publish": {"channel": "words",
+                                          "text": f"word {n:01500}"}}))
+        sys.stdout.flush()
+        open(said, "w").close()
+        time.sleep(60)
+    print(json.dumps({"done": event["seq"]}), flush=True)
+"""
+
+
+def scene_last_words_of_who_is_killed():
+    """What stands in the pipe when time is up is published, and heard."""
+    program, begun, go, said = (scene.TMP / name for name in (
+        "last.py", "begun", "go_on", "said"))
+    program.write_text(LAST_WORDS)
+    conf = handled.conf(f"exec = {scene.PY} {program} {begun} {go} {said}",
+                        "path = /app", more="[drain]\ntimeout = 700ms\n")
+    real, scene.EARSHOTD = scene.EARSHOTD, str(
+        scene.BUILD / "tests/lab/earshotd")
+    try:
+        daemon = scene.Daemon(conf, env={"EARSHOT_TEST_BLOCK_MS": "2500"})
+    finally:
+        scene.EARSHOTD = real
+    with daemon:
+        words = daemon.ws("words")
+        handled.app(daemon).send_text("x")
+        scene.wait_until(begun.exists, "it is called")
+        daemon.signal()
+        daemon.wait_log("INFO draining")
+        daemon.signal(12)  # the net loop stands still; time is up meanwhile
+        go.touch()
+        scene.wait_until(said.exists, "they stand in the pipe")
+        daemon.wait_log("what is left is cut")
+        heard = []
+        while len(heard) < 100:  # more than one read's worth
+            heard.append(int(words.read_text().split()[1]))
+        scene.equal(heard, list(range(100)), "heard")
+        scene.equal(words.read_closed()[0], 1001, "then the close")
+        scene.equal(daemon.wait(), 3, "exit code")
+
+
 scene.play(globals())

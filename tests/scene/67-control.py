@@ -41,8 +41,9 @@ def scene_status_says_it_in_words_numbers_and_code():
         consumer.read_text()
         told = daemon.earshot("status").stdout
         scene.check(told.startswith("serving for "), told.splitlines()[0])
-        scene.check("1 consumers, 1 channels of 10000\n1 messages (5) in, 1 "
-                    "messages" in told, "numbers")
+        scene.check("\n2 connections of 10000, 1 consumer, 1 channel of 10000"
+                    "\n1 message (5) in, 1 message (" in told,
+                    "numbers")
         scene.check(f"listening on 127.0.0.1:{daemon.port}" in told, "address")
         state = json.loads(daemon.earshot("status", "--json").stdout)
         scene.equal((state["state"], state["consumers"], state["messages_in"],
@@ -85,9 +86,9 @@ def scene_usr1_writes_the_same():
         daemon.wait_log("INFO state: ", count=len(lines))
         logged = re.findall(r"INFO state: (.*)", daemon.log())
         scene.equal([l for l in logged if "serving" not in l
-                     and "connections" not in l],
+                     and "connection" not in l],
                     [l for l in lines if "serving" not in l
-                     and "connections" not in l], "the lines of status")
+                     and "connection" not in l], "the lines of status")
 
 
 def scene_who_may():
@@ -362,6 +363,13 @@ class Screen:
         return os.waitstatus_to_exitcode(status), before[3], after[3]
 
 
+def scene_top_of_one():
+    with control.Daemon() as daemon, daemon.ws("a"):
+        screen = Screen(daemon)
+        screen.wait(rb"\d connections of 10k, 1 consumer, 1 channel;")
+        scene.equal(screen.end(lambda: os.write(screen.fd, b"q"))[0], 0, "q")
+
+
 def scene_top_on_a_terminal():
     with control.Daemon() as daemon:
         consumers = [daemon.ws(f"c.{n}") for n in range(40)]
@@ -376,6 +384,8 @@ def scene_top_on_a_terminal():
                 len(l) <= 80 for l in lines), "a frame fits into 80x24")
             scene.check(lines[0].startswith("earshot ") and "MSG/S" in frame
                         and "BYTES/S" in frame, "and has both lists")
+            scene.check(" 40 consumers, 40 channels; 0 of 0 feeds down" in
+                        lines[1], lines[1])
             act = {"q": lambda: os.write(screen.fd, b"q"),
                    "^C": lambda: os.write(screen.fd, b"\x03"),
                    "TERM": lambda: os.kill(screen.pid, 15)}[how]

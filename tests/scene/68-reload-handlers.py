@@ -411,6 +411,28 @@ def scene_loading_takes_its_time():
         thread.join()
 
 
+def scene_all_workers_are_blocked():
+    """A plugin's code is loaded elsewhere, and told of a wrong one as well."""
+    limits = "[limits]\nwork_threads = 1\n"
+    with control.Daemon(limits + answer("one", "option.ms = 4000")) as daemon:
+        client = handled.app(daemon)
+        client.send_text("x")
+        handled.wait_metric(daemon, "busy", 1)
+        daemon.reload(limits + answer("two"))
+        daemon.reload(limits + handled.conf(
+            f"plugin = {handled.PLUGINS}/bad.so", "option.how = init_fails",
+            "path = /app"), code=1)
+        scene.equal(handled.handler_metric(daemon, "busy"), 1,
+                    "reloaded, and the worker is where it was")
+        other = handled.app(daemon)
+        other.send_text("y")
+        scene.equal((client.read_text(), other.read_text()),
+                    ("one 1", "two 1"), "then it is called")
+        client.close()
+        ended(daemon)
+        other.close()
+
+
 def scene_while_it_drains():
     for n in range(10 // scene.SLOWNESS + 2):
         with control.Daemon(answer("one") + handled.conf(
@@ -485,6 +507,180 @@ def scene_filters():
         scene.equal(post("bad").status, 201, "and no filter again")
 
 
+FLOOD = """
+import json, os, sys, time
+n = 0
+while not os.path.exists(sys.argv[1]):
+    print(json.dumps({"publish": {"channel": "checked",
+                                  "text": f"sleep 3 {n}"}}), flush=True)
+    n += 1
+    time.sleep(0.002)
+for line in sys.stdin:
+    print(json.dumps({"done": json.loads(line)["seq"]}), flush=True)
+"""
+
+
+KEEP = "[channel **]\nhistory_messages = 100000\n"
+
+
+def texts(daemon, channel="checked"):
+    got = daemon.http(
+        "GET", f"/channels/{channel}/messages?from=oldest&limit=9999")
+    if got.status == 404:  # nothing has come to its tape yet
+        return []
+    return [m["text"] for m in scene.json_of(got)["messages"]]
+
+
+def scene_filters_and_who_never_rests():
+    """A process that publishes faster than it is judged goes over, too."""
+    flood, stop = scene.TMP / "flood.py", scene.TMP / "stop"
+    flood.write_text(FLOOD)
+
+    def conf(word):
+        return (KEEP + handled.conf(
+            f"plugin = {handled.PLUGINS}/filter.so", "filter = checked",
+            f"option.word = {word}") + handled.conf(
+                f"exec = {scene.PY} {flood} {stop}", "path = /flood",
+                name="flood"))
+    with control.Daemon(conf("one")) as daemon:
+        for n, word in enumerate(("two", "three")):
+            scene.wait_until(lambda: handled.handler_metric(
+                daemon, "queued") > 9, "it is behind")
+            daemon.reload(conf(word))
+            ended(daemon, n + 1)
+        scene.check(handled.handler_metric(daemon, "queued") > 9,
+                    "and it is behind still")
+        stop.touch()
+        scene.wait_until(lambda: handled.handler_metric(
+            daemon, "queued") == 0, "all is judged", seconds=60)
+        got = [int(text.split()[2]) for text in texts(daemon)]
+        scene.equal(got, list(range(len(got))), "each once, in order")
+        scene.equal(daemon.log_count("in_flight_bytes_max"), 0, "none refused")
+
+
+def other_filters():
+    def conf(channel, name):
+        return handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                            f"filter = {channel}", "option.word = bad",
+                            name=name)
+    yield "removed", "", 0
+    yield "renamed", conf("checked", "its"), 1
+    yield "for other channels", conf("others", "it"), 0
+    yield "behind another one", conf("checked", "its") + \
+        conf("checked", "it"), 1
+
+
+def scene_filters_and_who_does_not_wait():
+    """What a process publishes next waits for what the former one has."""
+    program = KEEP + handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/told.py /dev/null",
+        "path = /other", "backoff_min = 1ms", name="other")
+    first = handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                         "filter = checked", "option.word = bad")
+    for what, second, asked in other_filters():
+        with control.Daemon(program + first) as daemon:
+            app = handled.app(daemon, "/other")
+
+            def publish(text, channel="checked"):
+                app.send_text("do " + json.dumps({"publish": {
+                    "channel": channel, "text": text}}))
+            publish("sleep 700")
+            handled.wait_metric(daemon, "busy", 1)
+            daemon.reload(program + second)
+            for n in range(3):
+                publish(f"after {n}")
+            publish("at once", "unfiltered")
+            if asked == 0:
+                scene.wait_until(lambda: daemon.http(
+                    "GET", "/channels/unfiltered/messages").status == 200,
+                    "what nobody filters does not wait")
+                scene.equal(texts(daemon), [], "the others do")
+            app.send_text("die")
+            scene.wait_until(lambda: len(texts(daemon)) == 4,
+                             f"{what}: all, though it has died")
+            scene.equal(texts(daemon), ["sleep 700"] + [
+                f"after {n}" for n in range(3)], "in order")
+            if asked:
+                scene.equal(handled.handler_metric(
+                    daemon, "publishes_total", "its"), 3, "by the new one")
+            publish("bad")
+            publish("end")
+            scene.wait_until(lambda: len(texts(daemon)) >= 5, "goes on")
+            scene.wait_until(lambda: texts(daemon)[-1] == "end",
+                             "with who is asked now")
+            scene.equal("bad" in texts(daemon), not asked, "bad")
+            app.close()
+
+
+SAYS_AND_DIES = """
+import json, os, sys, time
+if os.path.exists(sys.argv[1]):
+    open(f"{sys.argv[1]}.{os.getpid()}", "w").close()
+    sys.stdin.read()
+    sys.exit()
+for n in range(30):
+    print(json.dumps({"publish": {
+        "channel": f"c.{n % 2}", "text": f"sleep 1 {os.getpid()} {n}"}}),
+        flush=True)
+    time.sleep(0.0005)
+"""
+
+
+def scene_filters_change_places():
+    """The sections are the same, but the first that matches is another."""
+    first, second = (handled.conf(
+        f"plugin = {handled.PLUGINS}/filter.so", f"filter = {channel}",
+        f"option.word = {word}", name=word) for channel, word in (
+            ("c.*", "red"), ("c.1", "blue")))
+    with control.Daemon(first + second) as daemon:
+        def refused(text):
+            return daemon.http("POST", "/channels/c.1/messages", text.encode(),
+                               {"Content-Type": "text/plain"}).status == 422
+        scene.equal([refused("red"), refused("blue")], [True, False], "first")
+        daemon.reload(second + first)
+        scene.equal([refused("red"), refused("blue")], [False, True], "second")
+
+
+def scene_filters_one_after_the_other():
+    """Publishers die, filters come, go and change places: the order of each
+    publisher stays as it is, and nothing is lost."""
+    program, stop = scene.TMP / "says.py", scene.TMP / "no_more"
+    program.write_text(SAYS_AND_DIES)
+    says = KEEP + handled.conf(
+        f"exec = {scene.PY} {program} {stop}", "path = /says", "workers = 3",
+        "backoff_min = 1ms", "backoff_max = 2ms", name="says")
+
+    def conf(channel, name):
+        return handled.conf(f"plugin = {handled.PLUGINS}/filter.so",
+                            f"filter = {channel}", name=name)
+    confs = [says, says + conf("c.*", "it"),
+             says + conf("c.0", "its") + conf("c.*", "it"),
+             says + conf("c.*", "it") + conf("c.0", "its"),
+             says + conf("c.1", "its"), says + conf("c.*", "its")]
+    with control.Daemon(confs[1]) as daemon:
+        for n in range(60):
+            daemon.reload(confs[n * 7 % 11 % len(confs)])
+            scene.wait_until(lambda: handled.handler_metric(
+                daemon, "restarts_total", "says") >= n // 4, "they die")
+        stop.touch()
+        daemon.reload(confs[0])
+        scene.wait_until(lambda: sum((scene.TMP / f"no_more.{pid}").exists()
+                                     for pid in handled.children(daemon)) == 3,
+                         "they say no more")
+        daemon.wait_metric("handlers_former", 0)
+        order = {}
+        for channel in ("c.0", "c.1"):
+            for text in texts(daemon, channel):
+                order.setdefault((channel, text.split()[2]), []).append(
+                    int(text.split()[3]))
+        scene.check(len(order) > 6,
+                    f"{len(order) // 2} processes")
+        for (channel, pid), said in order.items():
+            if said != list(range(int(channel[2:]), 30, 2)):
+                raise scene.Failure(f"{channel} {pid}: {said}")
+        scene.check(True, "all of each, in order")
+
+
 def scene_limits_of_plugins():
     """What it may publish and ask for changes, though it is the same."""
     conf = answer("one") + "[channel **]\nhistory_messages = 100\n"
@@ -502,6 +698,12 @@ def scene_limits_of_plugins():
         client.close()
 
 
+def limited(daemon):
+    return [daemon.metric(name) for name in (
+        "handlers_former", "handlers_former_refused_total",
+        "plugin_copies", "plugin_copies_refused_total")]
+
+
 def scene_as_often_as_it_may():
     """Each reload has somebody who stays: at some time it is enough."""
     with control.Daemon(answer("0")) as daemon:
@@ -516,6 +718,7 @@ def scene_as_often_as_it_may():
         scene.check("still have connections" in done.stderr,
                     done.stderr.splitlines()[0][-70:])
         scene.equal(ask(clients[-1]), "256 1", "it serves on")
+        scene.equal(limited(daemon), [256, 1, 256, 0], "counted")
         for client in clients:
             client.close()
         daemon.wait_metric('handler_connections{handler="it"}', 0)
@@ -524,6 +727,7 @@ def scene_as_often_as_it_may():
         done = daemon.earshot("reload", code=1)
         scene.check("loaded too often" in done.stderr,
                     done.stderr.splitlines()[0][-70:])
+        scene.equal(limited(daemon)[1:], [1, 256, 1], "counted")
         daemon.reload(answer("256"))
         scene.equal(ask(handled.app(daemon)), "256 2", "all as it was")
 

@@ -6,6 +6,8 @@
 #include "daemon/handler/change.h"
 #include "daemon/handler/outbox.h"
 #include "daemon/handler/plugin.h"
+#include "tests/lib/told.h"
+#include "tests/unit/rig_hub.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -29,54 +31,18 @@ struct rig {
 	es_executor *work;
 };
 
-static int64_t
-no_write(struct consumer *consumer, const struct span *span, bool *ret_blocked,
-    void *arg)
-{
-	(void)consumer;
-	(void)span;
-	(void)ret_blocked;
-	(void)arg;
-	return -EPIPE;
-}
-
-static bool
-no_overrun(struct consumer *consumer, enum conf_overrun policy, int64_t from,
-    int64_t to, bool inside, void *arg)
-{
-	(void)consumer;
-	(void)policy;
-	(void)from;
-	(void)to;
-	(void)inside;
-	(void)arg;
-	return false;
-}
-
-static void
-on_fault(const char *fault, void *arg)
-{
-	(void)arg;
-	fail_msg("%s", fault);
-}
-
 static int
 set_up(void **state)
 {
-	static const struct hub_ops hub_ops = { no_write, no_overrun };
 	static const struct handler_ops ops = { .find = NULL };
 	static struct rig rig;
 
 	memset(&rig, 0, sizeof(rig));
 	*state = &rig;
-	rig.conf = conf_new();
-	assert_int_equal(
-	    conf_read_text(rig.conf, "rig", text, strlen(text), on_fault, NULL),
-	    0);
-	assert_int_equal(conf_finish(rig.conf, on_fault, NULL), 0);
+	rig.conf = told_nothing(text);
 	assert_int_equal(es_loop_new(&rig.loop, NULL), 0);
 	assert_int_equal(es_executor_new(&rig.work, NULL), 0);
-	assert_int_equal(hub_new(rig.conf, 1, &hub_ops, NULL, &rig.hub), 0);
+	assert_int_equal(hub_new(rig.conf, 1, &rig_hub_ops, NULL, &rig.hub), 0);
 	assert_int_equal(handlers_new(
 			     &(struct handlers_rooms){
 				 .conf = rig.conf,

@@ -228,6 +228,42 @@ cancel_self(void *arg)
 }
 
 static void
+forget_it(void *arg)
+{
+	es_call_forget(arg);
+}
+
+/* Waiting, running, over, or none at all. */
+static void
+a_forgotten_call_does_not_run(void **state)
+{
+	es_loop *loop = rig_loop();
+	es_call *call = NULL;
+
+	(void)state;
+	rig_forget();
+	es_call_forget(&call);
+	assert_int_equal(es_call_later(loop, ES_S(3600), "x", rig_note,
+			     RIG_LETTER('x'), NULL, &call),
+	    0);
+	rig_soon(loop, forget_it, &call);
+	rig_turn(loop);
+	assert_null(call);
+	assert_int_equal(
+	    es_call_soon(loop, "x", forget_it, &call, NULL, &call), 0);
+	rig_turn(loop);
+	assert_null(call);
+	assert_int_equal(
+	    es_call_soon(loop, "x", rig_note, RIG_LETTER('y'), NULL, &call), 0);
+	rig_turn(loop);
+	es_call_forget(&call);
+	assert_null(call);
+	rig_turn(loop);
+	rig_expect("y");
+	rig_end(loop);
+}
+
+static void
 C4_a_running_call_is_too_late_to_cancel(void **state)
 {
 	es_loop *loop = rig_loop();
@@ -491,6 +527,7 @@ main(void)
 		    C2_C4_C5_each_call_runs_or_drops_whoever_cancels),
 		cmocka_unit_test(C6_cancelled_timers_do_not_pile_up),
 		cmocka_unit_test(C7_calls_and_timers_run_once),
+		cmocka_unit_test(a_forgotten_call_does_not_run),
 		cmocka_unit_test(C8_a_million_submits_wait_for_nothing),
 		cmocka_unit_test(C9_the_loops_own_submits_wake_nobody),
 		cmocka_unit_test(C9_wakeups_coalesce_one_write_per_sleep),

@@ -46,6 +46,7 @@ struct seen {
 	uint64_t messages, restarts;
 	int64_t since_us;
 	size_t count;
+	char error[160];
 };
 
 static struct seen seen;
@@ -62,6 +63,8 @@ see(const struct feed_stats *stats, void *arg)
 	seen.restarts = stats->restarts;
 	seen.since_us = stats->since_us;
 	strncpy(seen.state, stats->state, sizeof(seen.state) - 1);
+	if (stats->last_error != NULL)
+		strncpy(seen.error, stats->last_error, sizeof(seen.error) - 1);
 }
 
 static void
@@ -342,6 +345,50 @@ any_allocation_may_fail(void **state)
 	assert_int_equal(unlink(path), 0);
 }
 
+/* Says why it is down, for the shortest while too. */
+static bool cannot_be_started;
+
+static bool
+looks_it_up(struct rig *rig)
+{
+	wanted_name = "u";
+	rig_do(rig, do_see);
+	if (strncmp(seen.error, "cannot be started: ", 19) == 0) {
+		assert_string_equal(
+		    seen.error, "cannot be started: Cannot allocate memory");
+		assert_string_not_equal(seen.state, "stopped");
+		cannot_be_started = true;
+	}
+	return strncmp(seen.error, "cannot look up a..b: ", 21) == 0;
+}
+
+/* Of the allocations of its start: its task, the stack of that, the job. */
+static void
+an_upstream_without_memory_is_tried_again(void **state)
+{
+	int n, count = 0;
+
+	(void)state;
+	for (n = 1; n < 40; n++) {
+		struct rig *rig = rig_new();
+
+		rig->fail_nth = n;
+		with(rig, do_start_failing,
+		    LISTENER "[upstream u]\nurl = ws://a..b/\nchannel = u\n"
+			     "backoff_min = 5ms\nbackoff_max = 20ms\n");
+		cannot_be_started = false;
+		if (rig->feeds) {
+			rig_wait(rig, looks_it_up);
+			count += cannot_be_started;
+			rig_stop(rig, NULL);
+		}
+		memory_fail_nth(0);
+		rig->fail_nth = 0;
+		rig_free(rig);
+	}
+	assert_true(count >= 2); /* the task, its stack */
+}
+
 int
 main(void)
 {
@@ -354,6 +401,7 @@ main(void)
 		cmocka_unit_test(several_changes_at_once_end_with_the_last),
 		cmocka_unit_test(without_memory_nothing_has_changed),
 		cmocka_unit_test(any_allocation_may_fail),
+		cmocka_unit_test(an_upstream_without_memory_is_tried_again),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,6 +4,8 @@
  */
 
 #include "daemon/hub/hub.h"
+#include "tests/lib/told.h"
+#include "tests/unit/rig_hub.h"
 
 #include <errno.h>
 #include <setjmp.h>
@@ -25,30 +27,6 @@ struct rig {
 	uint64_t cookie;
 };
 
-static int64_t
-no_write(struct consumer *consumer, const struct span *span, bool *ret_blocked,
-    void *arg)
-{
-	(void)consumer;
-	(void)span;
-	(void)ret_blocked;
-	(void)arg;
-	return -EPIPE;
-}
-
-static bool
-no_overrun(struct consumer *consumer, enum conf_overrun policy, int64_t from,
-    int64_t to, bool inside, void *arg)
-{
-	(void)consumer;
-	(void)policy;
-	(void)from;
-	(void)to;
-	(void)inside;
-	(void)arg;
-	return false;
-}
-
 static void *
 on_find(const char *channel, size_t len, void *arg)
 {
@@ -67,9 +45,11 @@ on_ask(void *filter, const char *channel, size_t len,
 {
 	struct rig *rig = arg;
 
-	assert_ptr_equal(filter, rig);
-	assert_int_equal(len, strlen(rig->wanted));
-	assert_memory_equal(channel, rig->wanted, len);
+	if (filter != NULL || message->publisher->former == 0) {
+		assert_ptr_equal(filter, rig);
+		assert_int_equal(len, strlen(rig->wanted));
+		assert_memory_equal(channel, rig->wanted, len);
+	}
 	assert_int_equal(now_us, NOW);
 	rig->asked++;
 	memcpy(rig->payload, message->payload, message->len);
@@ -91,29 +71,17 @@ on_leave(struct hub_publisher *publisher, void *arg)
 
 static const struct hub_gate gate = { on_find, on_ask, on_leave };
 
-static void
-on_fault(const char *fault, void *arg)
-{
-	(void)arg;
-	fail_msg("%s", fault);
-}
-
 static int
 set_up(void **state)
 {
-	static const struct hub_ops ops = { no_write, no_overrun };
 	static const char text[] = "[listener]\nlisten = [::1]:1\n";
 	static struct rig rig;
 
 	memset(&rig, 0, sizeof(rig));
 	rig.wanted = "checked";
 	list_init(&rig.left);
-	rig.conf = conf_new();
-	assert_int_equal(
-	    conf_read_text(rig.conf, "rig", text, strlen(text), on_fault, NULL),
-	    0);
-	assert_int_equal(conf_finish(rig.conf, on_fault, NULL), 0);
-	assert_int_equal(hub_new(rig.conf, 1, &ops, NULL, &rig.hub), 0);
+	rig.conf = told_nothing(text);
+	assert_int_equal(hub_new(rig.conf, 1, &rig_hub_ops, NULL, &rig.hub), 0);
 	hub_publisher_init(&rig.publisher, NULL, NULL);
 	hub_set_gate(rig.hub, &gate, &rig);
 	*state = &rig;
@@ -206,6 +174,25 @@ a_filter_is_not_asked_about_its_own(void **state)
 	assert_int_equal(rig->asked, 0);
 }
 
+/* It may have to wait, though nobody is asked about that channel. */
+static void
+a_publisher_with_former_filters_has_all_of_it_asked(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->publisher.owner = rig;
+	rig->publisher.former = 1;
+	assert_int_equal(publish(rig, "other", "x", false), -EINPROGRESS);
+	assert_int_equal(publish(rig, "checked", "x", false), -EINPROGRESS);
+	rig->answer = 1; /* it need not wait */
+	assert_int_equal(publish(rig, "other", "x", false), 1);
+	assert_int_equal(publish(rig, "other", "x", true), 2);
+	assert_int_equal(rig->asked, 3);
+	rig->publisher.former = 0;
+	assert_int_equal(publish(rig, "other", "x", false), 3);
+	assert_int_equal(rig->asked, 3);
+}
+
 static void
 another_gate_is_asked_about_every_channel_anew(void **state)
 {
@@ -241,6 +228,7 @@ main(void)
 		TEST(a_filter_that_takes_nothing_lets_nothing_through),
 		TEST(what_the_hub_refuses_nobody_is_asked_about),
 		TEST(a_filter_is_not_asked_about_its_own),
+		TEST(a_publisher_with_former_filters_has_all_of_it_asked),
 		TEST(another_gate_is_asked_about_every_channel_anew),
 		TEST(a_publisher_that_ends_is_forgotten_once),
 	};
