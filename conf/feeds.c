@@ -216,6 +216,8 @@ static void
 check_upstream(struct reader *reader, const struct section *section,
     const struct conf_upstream *upstream)
 {
+	size_t bytes = 0, i;
+
 	if (!upstream->certificate != !upstream->key)
 		reader_fault(reader,
 		    "%s has certificate or key alone, expected both",
@@ -225,6 +227,12 @@ check_upstream(struct reader *reader, const struct section *section,
 		reader_fault(reader,
 		    "%s has mirror = yes, expected no subprotocol and no send",
 		    quote_section(section).text);
+	for (i = 0; i < upstream->headers.count; i++)
+		bytes += strlen(upstream->headers.items[i]) + 2;
+	if (bytes > CONF_HEADERS_BYTES_MAX)
+		reader_fault(reader,
+		    "%s has %zu bytes of header, expected at most %d",
+		    quote_section(section).text, bytes, CONF_HEADERS_BYTES_MAX);
 	if (!upstream->mirror && upstream->remote_channel)
 		reader_fault(reader,
 		    "%s has remote_channel, expected mirror = yes with it",

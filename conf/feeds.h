@@ -12,6 +12,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* Of an upstream: 8 KiB with its Origin. */
+#define CONF_HEADERS_BYTES_MAX 7680
+
 struct conf;
 
 struct conf_list { /* of strings, NULL-terminated as well */

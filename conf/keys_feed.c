@@ -180,6 +180,12 @@ static SETTER(add_urls)
 			    "ws://HOST[:PORT][/PATH] or wss://...");
 			break;
 		}
+		/* libwebsockets would check a certificate for the name "[". */
+		if (word.len > 7 && memcmp(word.at, "wss://[", 7) == 0) {
+			fault_expected(reader, key, word,
+			    "a name or an IPv4 address behind wss://");
+			break;
+		}
 		error = add_value(reader, key, list, word);
 	}
 	return error;

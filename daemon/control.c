@@ -343,11 +343,12 @@ put_feed(const struct feed_stats *feed, void *arg)
 	put(json,
 	    "\"messages\":%" PRIu64 ",\"bytes\":%" PRIu64
 	    ",\"compressed\":%s,\"compressed_bytes\":%" PRIu64
-	    ",\"restarts\":%" PRIu64 ",\"lines_cut\":%" PRIu64
-	    ",\"lines_refused\":%" PRIu64 ",\"last_error\":",
+	    ",\"restarts\":%" PRIu64 ",\"failures\":%" PRIu64
+	    ",\"lines_cut\":%" PRIu64 ",\"lines_refused\":%" PRIu64
+	    ",\"last_error\":",
 	    feed->messages, feed->bytes, feed->compressed ? "true" : "false",
-	    feed->compressed_bytes, feed->restarts, feed->lines_cut,
-	    feed->lines_refused);
+	    feed->compressed_bytes, feed->restarts, feed->failures,
+	    feed->lines_cut, feed->lines_refused);
 	if (feed->last_error != NULL)
 		put_string(json, feed->last_error);
 	else

@@ -11,7 +11,7 @@
 #include <stddef.h>
 #include <string.h>
 
-#define LABEL_BYTES_MAX 400
+#define LABEL_BYTES_MAX 500
 
 static const struct feed_metric {
 	const char *name, *type, *help;
@@ -28,6 +28,8 @@ static const struct feed_metric {
 	    "payload bytes that an upstream's peer sent compressed"),
 	FEED(restarts, "feed_restarts_total",
 	    "starts after the first, reconnects"),
+	FEED(failures, "feed_failures_total",
+	    "failures to start or connect, ends that nobody asked for"),
 	FEED(lines_cut, "feed_lines_cut_total",
 	    "lines over limit message_bytes_max, their beginning published"),
 	FEED(bytes_cut, "feed_bytes_cut_total", "bytes dropped of those"),

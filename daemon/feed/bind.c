@@ -78,7 +78,7 @@ find_user(const char *name, uid_t *ret)
 		return 0;
 	}
 	if (getpwnam_r(name, &user, data, sizeof(data), &found) != 0 || !found)
-		return -ENOENT;
+		return -EUSERS;
 	*ret = found->pw_uid;
 	return 0;
 }
@@ -95,7 +95,7 @@ find_group(const char *name, gid_t *ret)
 		return 0;
 	}
 	if (getgrnam_r(name, &group, data, sizeof(data), &found) != 0 || !found)
-		return -ENOENT;
+		return -EUSERS;
 	*ret = found->gr_gid;
 	return 0;
 }
@@ -166,6 +166,16 @@ bind_path(const struct bind_request *request, struct bound *bound)
 	    listen(bound->fd, SOMAXCONN) < 0)
 		error = -errno;
 	return error;
+}
+
+const char *
+bind_words(int error)
+{
+	if (error == -EEXIST)
+		return "something else has its path";
+	if (error == -EUSERS)
+		return "no such user or group";
+	return strerrordesc_np(-error);
 }
 
 int

@@ -29,10 +29,11 @@ void bind_request_free(void *request) ANY_THREAD; /* an es_drop */
 
 /*
  * An es_body_fn; *ret is a struct bound of the heap, its drop is bound_drop().
- * -EADDRINUSE: somebody answers there.  -EEXIST: it is no socket.  -ENOENT:
+ * -EADDRINUSE: somebody answers there.  -EEXIST: it is no socket.  -EUSERS:
  * no such owner or group.  Else what the system says.
  */
 int bind_job(void *request, es_value *ret) MAY_BLOCK;
+const char *bind_words(int error) ANY_THREAD; /* for the log */
 
 /* Closes it, and removes the path if it still is this socket's. */
 void bound_drop(void *bound) ANY_THREAD;

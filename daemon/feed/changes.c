@@ -64,8 +64,10 @@ changes_to(struct changes *changes, uint32_t cookie, const char *moved)
 		changes_put(changes, changes->moving, moved);
 		return;
 	}
-	if (changes->count == CHANGES_NAMES_MAX)
+	if (changes->count == CHANGES_NAMES_MAX) {
 		changes_forget(changes, 0);
+		changes->forgotten++;
+	}
 	changes_put(changes, changes->count++, moved);
 }
 
@@ -75,6 +77,8 @@ changes_take_one(struct changes *changes, const struct inotify_event *event,
 {
 	/* Those of the folder have a name; those of the file, and the news
 	 * that some were lost, have none. */
+	if (event->mask & IN_Q_OVERFLOW)
+		changes->forgotten++;
 	if (event->len == 0)
 		return true;
 	if (event->mask & IN_MOVED_FROM)
@@ -82,6 +86,20 @@ changes_take_one(struct changes *changes, const struct inotify_event *event,
 	if (event->mask & IN_MOVED_TO)
 		changes_to(changes, event->cookie, moved);
 	return strcmp(moved, name) == 0;
+}
+
+void
+changes_drop(struct changes *changes, size_t n)
+{
+	assert(n <= changes->count);
+	/* Of a move whose half is there only what stays is of interest. */
+	if (changes->moving >= n)
+		changes->moving -= n;
+	else
+		changes->cookie = 0;
+	changes->count -= n;
+	memmove(changes->names[0], changes->names[n],
+	    changes->count * CHANGES_NAME_BYTES);
 }
 
 bool

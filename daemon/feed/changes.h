@@ -6,7 +6,7 @@
  * and under which names those are that have been moved away from it.
  *
  * Order    Names in the order in which they were moved away.
- * Memory   CHANGES_NAMES_MAX names; the oldest are forgotten.
+ * Memory   CHANGES_NAMES_MAX names; the oldest are forgotten, and counted.
  * Threads  Quiet: the caller serialises.
  */
 
@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CHANGES_NAMES_MAX 16
+#define CHANGES_NAMES_MAX 64
 #define CHANGES_NAME_BYTES 256 /* NAME_MAX and a NUL */
 
 struct changes {
@@ -22,6 +22,7 @@ struct changes {
 	size_t count;
 	uint32_t cookie; /* of a move whose other half may follow; 0: none */
 	size_t moving; /* which of the names it is; count: our own */
+	uint64_t forgotten; /* also: events that the kernel had no room for */
 };
 
 /*
@@ -30,5 +31,8 @@ struct changes {
  */
 bool changes_take(
     struct changes *changes, const void *events, size_t len, const char *name);
+
+/* The first n names are of no concern any more. */
+void changes_drop(struct changes *changes, size_t n);
 
 #endif

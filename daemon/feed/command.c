@@ -188,9 +188,10 @@ command_listen(struct command *command) LOOP_THREAD
 	int r = 0;
 
 	feed_set_state(&command->feed, FEED_RUNNING);
-	log_info("command runs pid=%d feed=%s channel=%s",
-	    (int)command->process->pid, command->feed.conf->name,
-	    command->feed.conf->channel);
+	if (feed_may_say(&command->feed))
+		log_info("command runs pid=%d feed=%s channel=%s",
+		    (int)command->process->pid, command->feed.conf->name,
+		    command->feed.conf->channel);
 	while (r == 0 && !command->ended && !command_is_asked(command) &&
 	       output_stdout_is_open(&command->output))
 		r = command_wait(command, ES_FOREVER);
@@ -343,7 +344,7 @@ command_rest(struct command *command) LOOP_THREAD
 static int
 command_back_off(struct command *command) LOOP_THREAD
 {
-	const es_usec until = clock_now_us() + feed_back_off(&command->feed);
+	const es_usec until = clock_now_us() + feed_back_off(&command->feed, 0);
 	int r = 0;
 
 	while (r == 0 && !command_is_asked(command))

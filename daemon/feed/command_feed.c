@@ -33,9 +33,9 @@ command_dropped(void *arg)
 	}
 	feed_set_error(
 	    &command->feed, "cannot be started: %s", strerrordesc_np(ENOMEM));
-	if (es_call_later(command_net(command), feed_back_off(&command->feed),
-		"command begin", command_begin, command, NULL,
-		&command->again) == 0)
+	if (es_call_later(command_net(command),
+		feed_back_off(&command->feed, 0), "command begin",
+		command_begin, command, NULL, &command->again) == 0)
 		return;
 	log_error("command stays stopped: no memory feed=%s channel=%s",
 	    command->feed.conf->name, command->feed.conf->channel);
@@ -87,10 +87,13 @@ command_start(struct feed *feed)
 static void
 command_leave(struct command *command) LOOP_THREAD
 {
-	if (command->process || command->spawning) {
+	if ((command->process || command->spawning) &&
+	    command->feed.state != FEED_STOPPING) {
 		feed_set_state(&command->feed, FEED_STOPPING);
-		log_info("command is asked to stop feed=%s channel=%s",
-		    command->feed.conf->name, command->feed.conf->channel);
+		if (feed_may_say(&command->feed))
+			log_info("command is asked to stop feed=%s channel=%s",
+			    command->feed.conf->name,
+			    command->feed.conf->channel);
 	}
 	if (command->spawning)
 		(void)es_future_cancel(command->spawning); /* or it is here */

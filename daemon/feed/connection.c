@@ -110,8 +110,9 @@ on_open(struct client *client, void *arg)
 	upstream->opened_us = upstream->heard_us = upstream->message_us =
 	    clock_now_us();
 	feed_set_state(feed, FEED_RUNNING);
-	log_info("upstream is open url=%s feed=%s channel=%s", upstream->url,
-	    feed->conf->name, feed->conf->channel);
+	if (feed_may_say(feed))
+		log_info("upstream is open url=%s feed=%s channel=%s",
+		    upstream->shown, feed->conf->name, feed->conf->channel);
 	send_first(upstream);
 	hooks_open(upstream);
 	if (again)
@@ -183,8 +184,32 @@ take_mirrored(
 		    name_of(upstream), upstream->feed.conf->channel);
 		notice(upstream, "new_epoch");
 	} else if (news == MIRROR_CLOSING && event.retry_after_ms >= 0) {
-		upstream->retry_after_us = event.retry_after_ms * 1000 + 1;
+		upstream->retry_after_us =
+		    1000 * (event.retry_after_ms < UPSTREAM_HINT_MS_MAX
+				   ? event.retry_after_ms
+				   : UPSTREAM_HINT_MS_MAX);
 	}
+}
+
+/* A flood of it is for more than one iteration. */
+static void
+count_read(struct upstream *upstream, size_t len) LOOP_THREAD
+{
+	const struct conf_limits *limits = &upstream->feed.owner->limits;
+	struct glue *glue = upstream->feed.host->options.glue;
+
+	if (upstream->round != glue_round(glue)) {
+		upstream->round = glue_round(glue);
+		upstream->round_bytes = upstream->round_messages = 0;
+	}
+	upstream->round_bytes += len;
+	upstream->round_messages++;
+	if (upstream->round_bytes < (uint64_t)limits->feed_read_bytes_max &&
+	    upstream->round_messages < SINK_MESSAGES_PER_ITERATION_MAX)
+		return;
+	upstream->feed.sink.reads_cut++;
+	upstream->round_bytes = upstream->round_messages = 0;
+	glue_read_enough(glue);
 }
 
 static void
@@ -197,6 +222,7 @@ on_message(struct client *client, enum client_kind kind, const void *data,
 	assert(client == upstream->client);
 	es_loop_assert(upstream->feed.host->options.net);
 	upstream->heard_us = upstream->message_us = clock_now_us();
+	count_read(upstream, len);
 	if (upstream->conf->mirror)
 		take_mirrored(upstream, data, len);
 	else if (upstream->session)
@@ -263,7 +289,7 @@ on_error(struct client *client, const struct client_error *error, void *arg)
 	(void)client;
 	es_loop_assert(upstream->feed.host->options.net);
 	feed_set_error(&upstream->feed, "cannot connect to %s: %s",
-	    upstream->url, error->text);
+	    upstream->shown, error->text);
 	upstream->ended = upstream->refused = true;
 	upstream_tell(upstream);
 }
@@ -276,30 +302,6 @@ static const struct client_ops client_ops = {
 	.on_close = on_close,
 	.on_error = on_error,
 };
-
-/* Whom we trust, once for all connections. */
-static int
-open_outbound(struct upstream *upstream) LOOP_THREAD
-{
-	const struct outbound_options options = {
-		.ca_path = upstream->conf->ca,
-		.certificate_path = upstream->conf->certificate,
-		.key_path = upstream->conf->key,
-	};
-	char text[OUTBOUND_TEXT_MAX] = "";
-	int error;
-
-	if (upstream->outbound)
-		return 0;
-	if (!upstream->feed.host->options.glue)
-		return -ENOSYS;
-	error = outbound_open(upstream->feed.host->options.glue, &options, text,
-	    &upstream->outbound);
-	if (error < 0)
-		feed_set_error(&upstream->feed, "cannot connect: %s",
-		    text[0] ? text : strerrordesc_np(-error));
-	return error;
-}
 
 static size_t
 message_bytes_max(const struct upstream *upstream)
@@ -364,14 +366,14 @@ connection_open(void *arg, es_value *ret)
 		    origin, sizeof(origin), "Origin: %s", conf->origin);
 		headers[n] = origin;
 	}
-	error = open_outbound(upstream);
+	error = trust_open(upstream);
 	if (error < 0)
 		return error;
 	error = client_open(upstream->outbound, &options, &client_ops, upstream,
 	    &upstream->client);
 	if (error < 0)
 		feed_set_error(&upstream->feed, "cannot connect to %s: %s",
-		    upstream->url, strerrordesc_np(-error));
+		    upstream->shown, strerrordesc_np(-error));
 	return error;
 }
 

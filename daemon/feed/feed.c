@@ -6,6 +6,7 @@
 #include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/feed/feed_internal.h"
+#include "proto/utf8.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -39,6 +40,7 @@ feed_init(struct feed *feed, const struct feed_type *type,
 	list_init(&feed->node);
 	backoff_init(
 	    &feed->backoff, conf->backoff_min_us, conf->backoff_max_us);
+	limiter_init(&feed->say, FEED_SAY_BURST, FEED_SAY_AGAIN_US);
 	sink_init(&feed->sink, type->kind, conf, &owner->limits, options->hub,
 	    options->net);
 }
@@ -60,6 +62,26 @@ feed_set_state(struct feed *feed, enum feed_state state)
 	feed->since_us = clock_now_us();
 }
 
+/* What is no character, and what ends a line or moves a cursor, is a '?'. */
+static void
+make_printable(char *text)
+{
+	const size_t len = strlen(text);
+	size_t at, n;
+
+	for (at = 0; at < len; at += n) {
+		for (n = len - at < 4 ? len - at : 4; n > 1; n--)
+			if (utf8_valid(text + at, n))
+				break;
+		/* Those of n bytes that are valid may begin with controls. */
+		for (size_t i = at; i < at + n; i++)
+			if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+				text[i] = '?';
+		if (n == 1 && !utf8_valid(text + at, 1))
+			text[at] = '?';
+	}
+}
+
 void
 feed_set_error(struct feed *feed, const char *fmt, ...)
 {
@@ -69,10 +91,35 @@ feed_set_error(struct feed *feed, const char *fmt, ...)
 	(void)vsnprintf(feed->error, sizeof(feed->error), fmt,
 	    ap); /* cut where it is too long */
 	va_end(ap);
+	make_printable(feed->error);
+}
+
+bool
+feed_may_say(struct feed *feed)
+{
+	uint64_t held;
+
+	if (!limiter_allow(&feed->say, clock_now_us(), &held))
+		return false;
+	if (held > 0)
+		log_info("%s had %" PRIu64 " lines more, not shown"
+			 " feed=%s channel=%s",
+		    feed->type->kind, held, feed->conf->name,
+		    feed->conf->channel);
+	return true;
+}
+
+void
+feed_count_failure(struct feed *feed)
+{
+	feed->failures++;
+	if (feed_may_say(feed))
+		log_warn("%s %s feed=%s channel=%s", feed->type->kind,
+		    feed->error, feed->conf->name, feed->conf->channel);
 }
 
 int64_t
-feed_back_off(struct feed *feed)
+feed_back_off(struct feed *feed, int64_t at_least_us)
 {
 	struct feed_host *host = feed->host;
 	int64_t delay_us;
@@ -81,7 +128,12 @@ feed_back_off(struct feed *feed)
 	host->random = host->random * UINT64_C(6364136223846793005) +
 		       UINT64_C(1442695040888963407);
 	delay_us = backoff_next(&feed->backoff, host->random >> 16);
+	if (delay_us < at_least_us)
+		delay_us = at_least_us;
+	feed->failures++;
 	feed_set_state(feed, FEED_BACKOFF);
+	if (!feed_may_say(feed))
+		return delay_us;
 	log_event(LOG_LEVEL_WARN,
 	    &(struct log_about){ .event = EVENT_FEED_DOWN,
 		.feed = feed->conf->name,
@@ -133,6 +185,7 @@ feed_get_stats(const struct feed *feed, struct feed_stats *ret)
 		.messages = sink->messages,
 		.bytes = sink->bytes,
 		.restarts = feed->starts > 0 ? feed->starts - 1 : 0,
+		.failures = feed->failures,
 		.lines_refused = sink->refused,
 		.over_rate = sink->over_rate,
 		.not_utf8 = sink->not_utf8,

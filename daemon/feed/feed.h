@@ -59,6 +59,7 @@ struct feed_stats {
 	bool compressed; /* an upstream's peer has agreed to compress */
 	uint64_t compressed_bytes; /* of such messages, as they came */
 	uint64_t restarts; /* starts after the first; reconnects */
+	uint64_t failures; /* to start, to connect; ends nobody asked for */
 	uint64_t lines_cut; /* too long: their beginning was published */
 	uint64_t bytes_cut; /* of those, what was dropped */
 	uint64_t lines_refused; /* the hub did not take them, or no memory */

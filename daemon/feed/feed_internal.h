@@ -12,12 +12,17 @@
  */
 
 #include "daemon/base/backoff.h"
+#include "daemon/base/limiter.h"
 #include "daemon/feed/feed.h"
 #include "daemon/feed/sink.h"
 
 #include <limits.h>
 
-#define FEED_ERROR_BYTES_MAX 160
+#define FEED_ERROR_BYTES_MAX 240
+
+/* State changes that the log hears of, of each feed. */
+#define FEED_SAY_BURST 40
+#define FEED_SAY_AGAIN_US 10000000
 
 struct feed;
 
@@ -64,8 +69,9 @@ struct feed {
 	enum feed_state state;
 	int64_t since_us;
 	bool stop, hurry; /* asked for */
-	uint64_t starts;
+	uint64_t starts, failures;
 	struct backoff backoff;
+	struct limiter say;
 	struct sink sink;
 	char error[FEED_ERROR_BYTES_MAX]; /* the last; "" */
 };
@@ -82,14 +88,25 @@ void feed_init(struct feed *feed, const struct feed_type *type,
 void feed_fini(struct feed *feed);
 
 void feed_set_state(struct feed *feed, enum feed_state state) LOOP_THREAD;
+
+/* Peers have a say in it: it becomes one line of UTF-8 here, cut if long. */
 void feed_set_error(struct feed *feed, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 /*
- * What was tried has failed, error says how: BACKOFF, logged; how long it is
- * to last.
+ * May the log hear of what happens to this feed?  Whoever is outside can make
+ * it happen as often as he likes.  What may not is counted and told later.
  */
-int64_t feed_back_off(struct feed *feed) LOOP_THREAD;
+bool feed_may_say(struct feed *feed) LOOP_THREAD;
+
+/* Error is one that is no end: counted, logged. */
+void feed_count_failure(struct feed *feed) LOOP_THREAD;
+
+/*
+ * What was tried has failed, error says how: BACKOFF, counted, logged; how
+ * long it is to last, no less than at_least_us.
+ */
+int64_t feed_back_off(struct feed *feed, int64_t at_least_us) LOOP_THREAD;
 
 /* It is over: state is FEED_STOPPED or FEED_FINISHED. */
 void feed_set_ended(struct feed *feed, enum feed_state state) LOOP_THREAD;

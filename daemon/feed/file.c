@@ -14,6 +14,7 @@
  *   it has.  The place does not move meanwhile, so a stop then says some of it
  *   again after the start, and loses nothing.
  * - The place cannot be kept: the log hears of it when that begins.
+ * - It is rotated faster than we look: what is missed is counted and told.
  * - We are stopped: what is in the file by then is read, for a while.
  */
 
@@ -54,7 +55,7 @@ struct file {
 	struct place next; /* likewise, once the sink waits no more */
 	int64_t unsaved_us; /* since when it differs from what is kept; 0 */
 	int64_t stopped_us;
-	uint64_t cut_told;
+	uint64_t cut_told, missed_told;
 	struct limiter cut_limiter;
 	bool stored; /* there is somewhere to keep the place */
 };
@@ -165,7 +166,7 @@ file_look(struct file *file)
 	if (file->feed.stop)
 		file_set_ended(file); /* the place is an older one */
 	else
-		file_arm(file, feed_back_off(&file->feed));
+		file_arm(file, feed_back_off(&file->feed, 0));
 }
 
 /* What is published of these bytes, and up to where all is. */
@@ -195,14 +196,28 @@ file_take(struct file *file, const struct follow_look *look) LOOP_THREAD
 	if (look->fresh)
 		lines_end(&file->lines, file_publish, file);
 	if (look->fresh || (file->next.inode == 0 && look->at.inode != 0)) {
+		/* Kept at once: after a crash the end would be elsewhere. */
+		if (file->next.inode == 0) {
+			file->unsaved_us = 1; /* long ago */
+			file->again = true;
+		}
 		file->next = look->at;
 		if (!sink_wait(&file->feed.sink))
 			file_move_place(file);
 	}
-	if (look->truncated)
+	if (look->truncated && feed_may_say(&file->feed))
 		log_info("file was truncated, read from its start"
 			 " feed=%s channel=%s",
 		    file->feed.conf->name, file->feed.conf->channel);
+	if (look->missed != file->missed_told) {
+		file->feed.failures += look->missed - file->missed_told;
+		file->missed_told = look->missed;
+		if (feed_may_say(&file->feed))
+			log_warn("file was rotated too fast, %" PRIu64
+				 " were missed so far feed=%s channel=%s",
+			    look->missed, file->feed.conf->name,
+			    file->feed.conf->channel);
+	}
 	if (look->len == 0)
 		return;
 	lines_feed(&file->lines, look->data, look->len, file_publish, file);
@@ -255,15 +270,17 @@ file_idle(struct file *file, int error) LOOP_THREAD
 		feed_set_error(feed, "cannot be read: %s",
 		    error == -EINVAL ? "it is no regular file"
 				     : strerrordesc_np(-error));
-		file_arm(file, feed_back_off(feed));
+		file_arm(file, feed_back_off(feed, 0));
 		return;
 	}
 	if (error == -ENOENT && feed->state != FEED_WAITING) {
 		feed_set_error(feed, "does not exist");
 		feed_set_state(feed, FEED_WAITING);
-		log_info("file does not exist, waiting for it"
-			 " feed=%s channel=%s",
-		    feed->conf->name, feed->conf->channel);
+		feed->failures++;
+		if (feed_may_say(feed))
+			log_info("file does not exist, waiting for it"
+				 " feed=%s channel=%s",
+			    feed->conf->name, feed->conf->channel);
 	}
 	if (file->watch && es_watch_set(file->watch, ES_READ) < 0)
 		delay_us = FILE_SAVE_US; /* looked at instead */
@@ -411,7 +428,7 @@ file_start(struct feed *feed)
 		return;
 	}
 	feed_set_error(feed, "cannot be followed: %s", strerrordesc_np(-r));
-	if (es_call_later(file_net(file), feed_back_off(feed), "file start",
+	if (es_call_later(file_net(file), feed_back_off(feed, 0), "file start",
 		file_on_open_again, file, NULL, &file->timer) < 0)
 		file_set_ended(file);
 }

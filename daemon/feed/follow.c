@@ -110,6 +110,7 @@ follow_append(
     struct follow *follow, int fd, const struct stat *st, int64_t offset)
 {
 	struct source *source = &follow->sources[follow->count++];
+	char self[32];
 
 	assert(follow->count <= FOLLOW_FILES_MAX);
 	*source = (struct source){ .fd = fd, .watch = -1 };
@@ -117,10 +118,15 @@ follow_append(
 	source->at.inode = st->st_ino;
 	source->at.offset = offset;
 	place_mark(&source->at, fd);
-	/* Without a watch it is looked at now and then. */
+	/*
+	 * This file, not who has the name by now: one that was rotated would
+	 * have its successor's watch, and take it along.  Without a watch it
+	 * is looked at now and then.
+	 */
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* fits */
 	if (follow->inotify_fd >= 0)
-		source->watch = inotify_add_watch(follow->inotify_fd,
-		    follow->path, IN_MODIFY | IN_MOVE_SELF | IN_ATTRIB);
+		source->watch = inotify_add_watch(follow->inotify_fd, self,
+		    IN_MODIFY | IN_MOVE_SELF | IN_ATTRIB);
 }
 
 static void
@@ -266,7 +272,8 @@ follow_take_moved(struct follow *follow)
 		else
 			follow_append(follow, fd, &st, 0);
 	}
-	changes->count = 0; /* half a move stays */
+	changes_drop(changes, i); /* the next look has room for the others */
+	follow->look.missed = changes->forgotten;
 }
 
 static void

@@ -35,6 +35,7 @@ struct follow_look {
 	int save_error;
 	bool fresh; /* what came before was of another file, and is over */
 	bool truncated; /* ... which is this one, cut */
+	uint64_t missed; /* files so far that had the name, unseen */
 	const uint8_t *data;
 	size_t len; /* 0: nothing more at present */
 	struct place at; /* of data, mark apart */

@@ -8,6 +8,7 @@
  * - The feed is faster than its max_rate: messages wait in a list, which a
  *   timer empties at that rate, or are dropped.
  * - Bytes that should be text and are not: as the feed says.
+ * - Of what is dropped the log hears now and then, how much it is by then.
  * - No memory for one that has to wait: dropped and counted.
  */
 
@@ -58,6 +59,8 @@ sink_init(struct sink *sink, const char *kind, const struct conf_feed *conf,
 	list_init(&sink->held);
 	buffer_init(&sink->replaced);
 	limiter_init(&sink->refused_limiter, 2, SINK_SAY_AGAIN_US);
+	limiter_init(&sink->over_rate_limiter, 1, SINK_SAY_AGAIN_US);
+	limiter_init(&sink->not_utf8_limiter, 1, SINK_SAY_AGAIN_US);
 }
 
 static void
@@ -271,6 +274,21 @@ sink_on_timer(void *arg)
 	sink->ready(sink->arg); /* last: may free us */
 }
 
+/* One more is dropped, as the feed's section says. */
+static void
+sink_drop(struct sink *sink, uint64_t *count, struct limiter *limiter,
+    const char *which)
+{
+	uint64_t held;
+
+	++*count;
+	if (limiter_allow(limiter, clock_now_us(), &held))
+		log_warn("%s's messages %s are dropped, %" PRIu64
+			 " so far feed=%s channel=%s",
+		    sink->kind, which, *count, sink->conf->name,
+		    sink->conf->channel);
+}
+
 /*
  * Each byte that belongs to no character becomes U+FFFD, up to the longest
  * message.  false: no memory.
@@ -318,7 +336,8 @@ sink_judge(
 		*len = sink->replaced.len;
 		return MESSAGE_TEXT;
 	}
-	sink->not_utf8++;
+	sink_drop(sink, &sink->not_utf8, &sink->not_utf8_limiter,
+	    "that are not UTF-8");
 	return -1;
 }
 
@@ -337,7 +356,8 @@ sink_publish(
 	} else if (sink->rate.step_ns > 0 &&
 		   !rate_take(&sink->rate, clock_now_us())) {
 		if (drops)
-			sink->over_rate++;
+			sink_drop(sink, &sink->over_rate,
+			    &sink->over_rate_limiter, "above max_rate");
 		else
 			sink_hold(sink, (enum message_kind)kind, data, len);
 	} else {

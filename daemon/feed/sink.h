@@ -53,7 +53,7 @@ struct sink {
 	int64_t wall_us;
 	struct buffer replaced;
 
-	struct limiter refused_limiter;
+	struct limiter refused_limiter, over_rate_limiter, not_utf8_limiter;
 	int refusing; /* the hub's last word: -errno, or 0 */
 	uint64_t messages, bytes; /* published */
 	uint64_t refused; /* by the hub or a filter, or no memory to wait */

@@ -7,8 +7,8 @@
  *
  * What can go wrong:
  * - The path is taken, or cannot be made: tried again with back-off.
- * - More than connections_max: they wait in the kernel's queue, as the
- *   listening socket is not looked at.
+ * - More than connections_max: they wait in the kernel's queue.
+ * - All of them shout: each has its share of what a feed may read at once.
  * - A datagram or line that is too long: its beginning is published, counted.
  * - The sink asks for patience: nothing is read; who writes waits, as the
  *   kernel has it.
@@ -33,6 +33,7 @@
 #include <unistd.h>
 
 #define SOCKET_READ_BYTES 16384
+#define SOCKET_SHARE_BYTES_MIN 256 /* of a peer, in an iteration */
 #define SOCKET_DATAGRAMS_PER_ITERATION_MAX 256
 #define SOCKET_ACCEPTS_PER_ITERATION_MAX 16
 #define SOCKET_REST_US 100000 /* after accept() failed */
@@ -48,7 +49,8 @@ struct socket {
 	struct list peers;
 	size_t peer_count;
 	uint8_t *datagram; /* the longest there may be, and a byte */
-	uint64_t cut, cut_bytes, lost;
+	uint64_t lines;
+	uint64_t cut, cut_bytes, lost; /* of peers that have gone */
 	struct limiter cut_limiter;
 };
 
@@ -61,13 +63,23 @@ struct peer {
 };
 
 static void socket_start(struct feed *feed);
-static void socket_on_readable(int fd, unsigned what, void *arg);
 static void socket_on_ready(void *arg);
 
 static es_loop *
 socket_net(const struct socket *socket)
 {
 	return socket->feed.host->options.net;
+}
+
+/* Of those who are connected, too. */
+static uint64_t
+socket_cut(const struct socket *socket)
+{
+	uint64_t cut = socket->cut;
+
+	LIST_EACH_SAFE(node, next, &socket->peers)
+	cut += LIST_ENTRY(node, struct peer, node)->lines.cut;
+	return cut;
 }
 
 static void
@@ -78,7 +90,7 @@ socket_tell_cut(struct socket *socket)
 	if (limiter_allow(&socket->cut_limiter, clock_now_us(), &held))
 		log_warn("socket's messages of more than %zu bytes are cut off,"
 			 " %" PRIu64 " so far feed=%s channel=%s",
-		    socket->feed.sink.message_bytes_max, socket->cut,
+		    socket->feed.sink.message_bytes_max, socket_cut(socket),
 		    socket->feed.conf->name, socket->feed.conf->channel);
 }
 
@@ -90,6 +102,7 @@ peer_publish(const uint8_t *line, size_t len, void *arg)
 	struct socket *socket = arg;
 
 	es_loop_assert(socket->feed.host->options.net);
+	socket->lines++;
 	sink_publish(&socket->feed.sink, SINK_ANY, line, len);
 }
 
@@ -110,17 +123,20 @@ peer_close(struct peer *peer)
 	socket->peer_count--;
 }
 
-/* false: it has ended.  Reads at most `left` bytes, less if the sink says. */
+/* false: it has ended.  Reads `left` bytes, or less: sink, number of lines. */
 static bool
 peer_read(struct peer *peer, int64_t left, bool to_end) LOOP_THREAD
 {
 	struct socket *socket = peer->socket;
 	uint8_t data[SOCKET_READ_BYTES];
 	uint64_t cut = peer->lines.cut;
+	const uint64_t before = socket->lines;
 	bool open = true;
 
 	while (left > 0 && (to_end || !sink_wait(&socket->feed.sink))) {
-		ssize_t n = recv(peer->fd, data, sizeof(data), 0);
+		const size_t most =
+		    left < SOCKET_READ_BYTES ? (size_t)left : SOCKET_READ_BYTES;
+		ssize_t n = recv(peer->fd, data, most, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -129,6 +145,9 @@ peer_read(struct peer *peer, int64_t left, bool to_end) LOOP_THREAD
 			break;
 		lines_feed(&peer->lines, data, (size_t)n, peer_publish, socket);
 		left -= n;
+		if (!to_end &&
+		    socket->lines - before >= SINK_MESSAGES_PER_ITERATION_MAX)
+			left = 0;
 	}
 	if (left <= 0)
 		socket->feed.sink.reads_cut++;
@@ -139,12 +158,22 @@ peer_read(struct peer *peer, int64_t left, bool to_end) LOOP_THREAD
 
 static void socket_accept_again(struct socket *socket) LOOP_THREAD;
 
+/* Of what the feed may read in an iteration. */
+static int64_t
+peer_share(const struct socket *socket)
+{
+	const int64_t share = socket->feed.owner->limits.feed_read_bytes_max /
+			      (int64_t)socket->peer_count;
+
+	assert(socket->peer_count > 0);
+	return share > SOCKET_SHARE_BYTES_MIN ? share : SOCKET_SHARE_BYTES_MIN;
+}
+
 static void
 peer_on_readable(int fd, unsigned what, void *arg)
 {
 	struct peer *peer = arg;
 	struct socket *socket = peer->socket;
-	const struct conf_limits *limits = &socket->feed.owner->limits;
 
 	(void)what;
 	es_loop_assert(socket_net(socket));
@@ -152,7 +181,7 @@ peer_on_readable(int fd, unsigned what, void *arg)
 	if (sink_wait(&socket->feed.sink)) {
 		if (es_watch_set(peer->watch, 0) == 0)
 			return;
-	} else if (peer_read(peer, limits->feed_read_bytes_max, false)) {
+	} else if (peer_read(peer, peer_share(socket), false)) {
 		return;
 	}
 	peer_close(peer);
@@ -207,8 +236,10 @@ socket_on_rested(void *arg)
 static void
 socket_rest(struct socket *socket, int error) LOOP_THREAD
 {
-	feed_set_error(
-	    &socket->feed, "cannot accept: %s", strerrordesc_np(-error));
+	struct feed *feed = &socket->feed;
+
+	feed_set_error(feed, "cannot accept: %s", strerrordesc_np(-error));
+	feed_count_failure(feed);
 	if (!socket->timer &&
 	    es_call_later(socket_net(socket), SOCKET_REST_US, "socket rest",
 		socket_on_rested, socket, NULL, &socket->timer) == 0 &&
@@ -261,8 +292,8 @@ datagram_cut(const uint8_t *data, size_t max)
 	return utf8_valid(data, len) ? len : max;
 }
 
-/* false: there is none at present. */
-static bool
+/* How long it was; < 0: there is none at present. */
+static ssize_t
 socket_read_datagram(struct socket *socket) LOOP_THREAD
 {
 	size_t max = socket->feed.sink.message_bytes_max;
@@ -270,7 +301,7 @@ socket_read_datagram(struct socket *socket) LOOP_THREAD
 	size_t len = (size_t)n;
 
 	if (n < 0)
-		return errno == EINTR;
+		return errno == EINTR ? 0 : -1;
 	if (len > max) {
 		len = datagram_cut(socket->datagram, max);
 		socket->cut++;
@@ -278,18 +309,23 @@ socket_read_datagram(struct socket *socket) LOOP_THREAD
 		socket_tell_cut(socket);
 	}
 	sink_publish(&socket->feed.sink, SINK_ANY, socket->datagram, len);
-	return true;
+	return (ssize_t)len;
 }
 
 static void
 socket_read_datagrams(struct socket *socket, bool to_end) LOOP_THREAD
 {
+	int64_t left = socket->feed.owner->limits.feed_read_bytes_max, n;
 	int i;
 
-	for (i = 0; i < SOCKET_DATAGRAMS_PER_ITERATION_MAX; i++)
+	for (i = 0; i < SOCKET_DATAGRAMS_PER_ITERATION_MAX && left > 0; i++) {
 		if ((!to_end && sink_wait(&socket->feed.sink)) ||
-		    !socket_read_datagram(socket))
+		    (n = socket_read_datagram(socket)) < 0)
 			break;
+		left -= to_end ? 0 : n;
+	}
+	if (left <= 0)
+		socket->feed.sink.reads_cut++;
 }
 
 /* Both */
@@ -376,10 +412,8 @@ socket_fail(struct socket *socket, int error) LOOP_THREAD
 		socket_set_ended(socket);
 		return;
 	}
-	feed_set_error(feed, "cannot be opened: %s",
-	    error == -EEXIST ? "something else has its path"
-			     : strerrordesc_np(-error));
-	if (es_call_later(socket_net(socket), feed_back_off(feed),
+	feed_set_error(feed, "cannot be opened: %s", bind_words(error));
+	if (es_call_later(socket_net(socket), feed_back_off(feed, 0),
 		"socket timer", socket_on_timer, socket, NULL,
 		&socket->timer) < 0)
 		socket_set_ended(socket);
@@ -532,14 +566,13 @@ socket_get_stats(const struct feed *feed, struct feed_stats *ret)
 	const struct socket *socket = (const struct socket *)feed;
 
 	feed_get_stats(feed, ret);
-	ret->lines_cut = socket->cut;
+	ret->lines_cut = socket_cut(socket);
 	ret->bytes_cut = socket->cut_bytes;
 	ret->lines_refused += socket->lost;
 	LIST_EACH_SAFE(node, next, &socket->peers)
 	{
 		const struct peer *peer = LIST_ENTRY(node, struct peer, node);
 
-		ret->lines_cut += peer->lines.cut;
 		ret->bytes_cut += peer->lines.dropped_bytes;
 		ret->lines_refused += peer->lines.lost;
 	}

@@ -265,7 +265,8 @@ upstream_resolve(struct upstream *upstream, struct resolved *ret_resolved)
 	if (r == 0 && ret_resolved->count == 0)
 		r = -ENOENT;
 	if (r < 0)
-		feed_set_error(&upstream->feed, "cannot look up %s: %s", host,
+		feed_set_error(&upstream->feed, "cannot look up %.*s: %s",
+		    UPSTREAM_SHOWN_BYTES, host,
 		    r == -ENOENT ? ret_resolved->error : strerrordesc_np(-r));
 	return r;
 }
@@ -279,9 +280,11 @@ upstream_try(struct upstream *upstream, const char *url)
 	int r;
 
 	upstream->url = url;
+	trust_show_url(upstream);
 	if (resolve_parse(url, &upstream->peer, upstream->path_room,
 		sizeof(upstream->path_room), &upstream->path) < 0) {
-		feed_set_error(&upstream->feed, "cannot use %s", url);
+		feed_set_error(
+		    &upstream->feed, "cannot use %s", upstream->shown);
 		return -EINVAL;
 	}
 	r = upstream_resolve(upstream, &resolved);
@@ -306,7 +309,11 @@ upstream_try_all(struct upstream *upstream)
 		r = upstream_try(upstream, urls->items[i]);
 		if (r == 0 || r == -ECANCELED)
 			break;
-		if (i + 1 < urls->count)
+		if (i + 1 == urls->count)
+			break; /* counted and told with the back-off */
+		upstream->feed.failures++;
+		es_loop_assert(upstream_net(upstream));
+		if (feed_may_say(&upstream->feed))
 			log_info("upstream %s; the next one feed=%s channel=%s",
 			    upstream->feed.error, upstream->feed.conf->name,
 			    upstream->feed.conf->channel);
@@ -318,16 +325,16 @@ upstream_try_all(struct upstream *upstream)
 static int64_t
 upstream_delay(struct upstream *upstream, bool was_open) LOOP_THREAD
 {
-	int64_t delay_us;
+	int64_t hint_us = upstream->retry_after_us;
 
 	if (was_open)
 		backoff_ran(&upstream->feed.backoff,
 		    clock_now_us() - upstream->opened_us);
-	delay_us = feed_back_off(&upstream->feed);
-	if (upstream->retry_after_us > 0) /* the peer knows when */
-		delay_us = upstream->retry_after_us;
+	/* Later, if the peer says so: one that lies makes nobody hurry. */
+	if (hint_us > upstream->conf->feed.backoff_max_us)
+		hint_us = upstream->conf->feed.backoff_max_us;
 	upstream->retry_after_us = 0;
-	return delay_us;
+	return feed_back_off(&upstream->feed, hint_us);
 }
 
 /* In the task: 0, or -ECANCELED. */
@@ -451,7 +458,7 @@ upstream_dropped(void *arg)
 		return;
 	}
 	feed_set_error(feed, "cannot be started: %s", strerrordesc_np(ENOMEM));
-	if (es_call_later(upstream_net(upstream), feed_back_off(feed),
+	if (es_call_later(upstream_net(upstream), feed_back_off(feed, 0),
 		"upstream begin", upstream_begin, upstream, NULL,
 		&upstream->again) == 0)
 		return;

@@ -19,6 +19,16 @@
 #define UPSTREAM_TEXT_MAX OUTBOUND_TEXT_MAX
 #define UPSTREAM_CLOSE_US ES_S(1) /* for the peer's answer to our close */
 
+#define UPSTREAM_SHOWN_BYTES 100 /* of a url in the log, at most */
+#define UPSTREAM_HINT_MS_MAX INT64_C(86400000) /* of a closing, believed */
+#define UPSTREAM_FILES 3 /* ca, certificate, key */
+
+/* What a file was when it was read. */
+struct stamp {
+	int64_t mtime_ns, size;
+	uint64_t device, inode;
+};
+
 struct upstream {
 	struct feed feed;
 	const struct conf_upstream *conf;
@@ -33,8 +43,12 @@ struct upstream {
 
 	/* The connection */
 	struct outbound *outbound;
+	struct stamp stamps[UPSTREAM_FILES]; /* of what outbound believes */
 	struct client *client;
 	const char *url; /* what is being tried */
+	char shown[UPSTREAM_SHOWN_BYTES]; /* of that, without its query */
+	uint64_t round; /* of the glue's; since it began: */
+	uint64_t round_bytes, round_messages;
 	struct url peer;
 	const char *path, *address;
 	char path_room[2048];
@@ -42,7 +56,7 @@ struct upstream {
 
 	bool sink_waits, asked_to_rest, leaving, paused;
 	int64_t opened_us, heard_us, message_us, pinged_us; /* 0: none due */
-	int64_t retry_after_us; /* the peer has asked for; 0: it has not */
+	int64_t retry_after_us; /* the peer has asked for, at least */
 
 	/* Its handler */
 	void *session; /* NULL: none, or the connection is gone */
@@ -55,6 +69,10 @@ struct upstream {
 	uint64_t gaps_told;
 	struct limiter gap_limiter;
 };
+
+/* trust.c: its outbound, anew if the files it came from have changed. */
+int trust_open(struct upstream *upstream) LOOP_THREAD;
+void trust_show_url(struct upstream *upstream); /* fills shown */
 
 /* The task has something to look at. */
 void upstream_tell(struct upstream *upstream) LOOP_THREAD;

@@ -427,7 +427,7 @@ do_info(struct request *request, es_future *f)
 	info->info.subscriptions = session->ops->subscriptions(session->conn);
 	info->info.unsent_bytes = session->sent - session->written;
 	info->info.queued_messages = (uint64_t)session->count;
-	info->info.closing = session->refused;
+	info->info.closing = session->ops->closing(session->conn);
 	give(f, info, info_drop);
 }
 

@@ -3,7 +3,9 @@
  *
  * What can go wrong: the connection has gone, its peer does not read, the hub
  * refuses: an error to whoever wanted a reply, else counted or told to the
- * connection's on_error; replies that are not read: the process is killed.
+ * connection's on_error; replies that are not read: the process is killed;
+ * its stdin has ended: what wanted a reply is told in the log, and at the end
+ * of the daemon, when nobody is left to hear it, nothing is published.
  */
 
 #include "daemon/base/clock.h"
@@ -16,6 +18,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define NO_REPLY "no reply, its stdin has ended"
 #define ASK_COST 256 /* counted for a publish that waits, beside its bytes */
 
 struct session *
@@ -37,6 +40,9 @@ do_send(struct session *session, const struct wire_command *command) LOOP_THREAD
 	    &session->handler->handlers->lines[conn_slot(session->name)];
 	const int64_t before = atomic_load(&line->bytes);
 
+	if (command->payload_len >
+	    (size_t)atomic_load(&session->handler->handlers->message_bytes_max))
+		return -EMSGSIZE;
 	if (before > 0 && before + (int64_t)command->payload_len >
 			      session->handler->conf->send_bytes_max) {
 		atomic_fetch_add(&session->handler->again, 1);
@@ -45,6 +51,14 @@ do_send(struct session *session, const struct wire_command *command) LOOP_THREAD
 	atomic_fetch_add(&line->bytes, (int64_t)command->payload_len);
 	return session_send(session, command->message_kind, command->payload,
 	    command->payload_len, NULL);
+}
+
+/* The connections are gone, and the processes are to go. */
+static bool
+is_too_late(const struct worker *worker)
+{
+	return worker->exec->stopping &&
+	       worker->exec->handler->handlers->waiting.end;
 }
 
 /* -EINPROGRESS: a filter has it, the reply comes when that is through. */
@@ -64,6 +78,8 @@ do_publish(struct worker *worker, const struct wire_command *command,
 	};
 	int64_t offset;
 
+	if (is_too_late(worker))
+		return -ESHUTDOWN;
 	if (worker->asked_bytes > 0 &&
 	    worker->asked_bytes + len > handler->conf->in_flight_bytes_max) {
 		atomic_fetch_add(&handler->again, 1);
@@ -161,7 +177,7 @@ reply(struct worker *worker, int64_t id, int error, const char *text,
 {
 	int r;
 
-	if (id < 0)
+	if (id < 0 || worker->in_fd < 0) /* what_is_wrong() tells of it */
 		return;
 	if (worker->in.len > EXEC_AHEAD_BYTES_MAX) {
 		exec_on_bad(worker, "replies are not read", "", 0);
@@ -179,6 +195,12 @@ reply(struct worker *worker, int64_t id, int error, const char *text,
 	exec_pump_later(worker, 0);
 }
 
+void
+command_reply(struct worker *worker, int64_t id, int error, const char *text)
+{
+	reply(worker, id, error, text, NULL, NULL);
+}
+
 /* A filter had what the process published. */
 static void
 on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
@@ -187,10 +209,13 @@ on_verdict(struct hub_publisher *publisher, const struct hub_verdict *verdict)
 
 	es_loop_assert(worker->exec->handler->handlers->rooms.loop);
 	worker->asked_bytes -= (int64_t)verdict->len + ASK_COST;
-	if (worker->state == WORKER_UP)
-		reply(worker, (int64_t)verdict->cookie,
-		    verdict->offset < 0 ? (int)verdict->offset : 0,
-		    verdict->text, &verdict->position, NULL);
+	reply(worker, (int64_t)verdict->cookie,
+	    verdict->offset < 0 ? (int)verdict->offset : 0, verdict->text,
+	    &verdict->position, NULL);
+	if (worker->in_fd < 0 && (int64_t)verdict->cookie >= 0)
+		exec_on_bad(worker, NO_REPLY, "", 0);
+	if (worker->state == WORKER_ENDING)
+		exec_pump_later(worker, 0); /* its stdin may end now */
 }
 
 void
@@ -217,31 +242,34 @@ is_verdict(const struct wire_command *command)
 	       (command->kind == WIRE_REFUSE && command->seq != 0);
 }
 
-/* What is wrong with a command that wants no reply is told all the same. */
-static void
-tell_unwanted(struct worker *worker, const struct wire_command *command,
-    int error) LOOP_THREAD
+/*
+ * What is wrong with a command is told in the log where no reply says it, and
+ * where the process should not have made it.  NULL: not told.
+ */
+static const char *
+what_is_wrong(
+    const struct worker *worker, const struct wire_command *command, int error)
 {
 	if (error == -ENOTCONN)
-		exec_on_bad(
-		    worker, "a command for a connection that has gone", "", 0);
-	else if (is_verdict(command))
-		exec_on_bad(worker,
-		    error == -ENOENT ? "seq: no such publish"
-				     : "change: cannot be done",
-		    "", 0);
-	else if (command->id >= 0)
-		return;
-	else if (command->kind == WIRE_PUBLISH && error == -EAGAIN)
-		exec_on_bad(worker, "publish: in_flight_bytes_max", "", 0);
-	else if (error == -EAGAIN)
-		session_error(command_session(worker, command->conn), error,
-		    "send_bytes_max: the peer does not read");
+		return "a command for a connection that has gone";
+	if (error < 0 && is_verdict(command))
+		return error == -ENOENT ? "seq: no such publish"
+					: "change: cannot be done";
+	if (error == -ESHUTDOWN)
+		return "not published, the daemon ends";
+	if (command->id >= 0)
+		return worker->in_fd < 0 ? NO_REPLY : NULL;
+	if (error == -EAGAIN && command->kind == WIRE_PUBLISH)
+		return "publish: in_flight_bytes_max";
+	/* Of a send that is EAGAIN its connection's on_error is told. */
+	return error < 0 && error != -EAGAIN ? strerrordesc_np(-error) : NULL;
 }
 
 void
-command_run(struct worker *worker, const struct wire_command *command)
+command_run(struct worker *worker, const struct wire_command *command,
+    const void *text, size_t len)
 {
+	const char *wrong;
 	struct position position = { 0 };
 	struct hub_answer answer = { .recovered = false };
 	int r;
@@ -262,6 +290,12 @@ command_run(struct worker *worker, const struct wire_command *command)
 		else
 			reply(worker, command->id, r, NULL, NULL, NULL);
 	}
-	if (r < 0 && r != -EINPROGRESS)
-		tell_unwanted(worker, command, r);
+	if (r == -EINPROGRESS)
+		return; /* on_verdict() goes on */
+	wrong = what_is_wrong(worker, command, r);
+	if (wrong != NULL)
+		exec_on_bad(worker, wrong, text, len);
+	else if (r == -EAGAIN && command->id < 0)
+		exec_tell(command_session(worker, command->conn), r,
+		    "send_bytes_max: the peer does not read");
 }

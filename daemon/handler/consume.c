@@ -240,6 +240,14 @@ has_room(const struct session *session)
 		   handler->queued_bytes < conf->queue_bytes_total);
 }
 
+static bool
+is_for_nobody(const struct session *session) LOOP_THREAD
+{
+	const struct handler *handler = session->handler;
+
+	return handler->exec != NULL && exec_is_ending(handler->exec);
+}
+
 void
 consume_more(struct session *session)
 {
@@ -249,6 +257,8 @@ consume_more(struct session *session)
 	int r = 0;
 
 	if (list_empty(&session->of_topic)) /* an upstream's failure */
+		return;
+	if (is_for_nobody(session)) /* a drain would wait for them */
 		return;
 	if (session->leaving || session->after != NULL || !has_room(session) ||
 	    look(session, &history) < 0)
@@ -443,6 +453,29 @@ consume_apply(struct handlers *handlers)
 		}
 	if (handlers->watching)
 		hub_ask_watcher(handlers->rooms.hub);
+}
+
+int64_t
+consume_left(struct handlers *handlers)
+{
+	struct hub_history history;
+	int64_t left = 0;
+
+	LIST_EACH_SAFE(node, next, &handlers->topics)
+	{
+		struct topic *topic = LIST_ENTRY(node, struct topic, node);
+
+		LIST_EACH_SAFE(each, after, &topic->sessions)
+		{
+			struct session *session =
+			    LIST_ENTRY(each, struct session, of_topic);
+
+			if (is_for_nobody(session) &&
+			    look(session, &history) == 0)
+				left += history.newest - session->offset;
+		}
+	}
+	return left;
 }
 
 void

@@ -19,6 +19,8 @@ void consume_over(struct session *session) LOOP_THREAD;
 /* Reads from the tape what fits into the session's queue. */
 void consume_more(struct session *session) LOOP_THREAD;
 void consume_tick(struct handlers *handlers) LOOP_THREAD;
+/* Messages that came when the processes for them had been told to end. */
+int64_t consume_left(struct handlers *handlers) LOOP_THREAD;
 void consume_end(struct handlers *handlers) LOOP_THREAD;
 
 #endif

@@ -10,7 +10,8 @@
  *   session as an error, because nobody knows what became of it; what was not
  *   goes to the next process; an open is asked again, OPEN_TRIES_MAX times,
  *   an error is told again;
- * - no event is done for callback_timeout: it is killed, and so on as above;
+ * - the oldest event is not done for callback_timeout, whatever others are: it
+ *   is killed, and so on as above;
  * - a line that is no command: counted, told; the connection it names gets
  *   an error;
  * - a command for a connection that has gone: counted, an error if a reply is
@@ -39,6 +40,7 @@
 #define TEXT_SHOWN 200 /* of a line that is no command */
 #define OPEN_TRIES_MAX 3
 #define AGAIN_US ES_MS(20)
+#define TELL_ONCE_AMONG 8 /* events of a queue, from its end */
 
 int
 exec_new(struct handler *handler)
@@ -145,6 +147,12 @@ exec_hurry(struct exec *exec)
 {
 	exec->hurried = true;
 	(void)exec_stop(exec); /* nobody waits for them any more */
+}
+
+bool
+exec_is_ending(const struct exec *exec)
+{
+	return exec->stopping;
 }
 
 uint32_t
@@ -355,10 +363,12 @@ on_done(struct worker *worker, uint64_t seq) LOOP_THREAD
 
 	if (session == NULL)
 		return -ENOENT;
+	/* The one that is the oldest now has its time from here. */
+	if (list_first(&worker->flight) == &session->ready)
+		worker->progress_us = clock_now_us();
 	event = session->in_flight;
 	session->in_flight = NULL;
 	land(session);
-	worker->progress_us = clock_now_us();
 	if (event->kind == EVENT_OPEN)
 		session->known = true;
 	if (event->kind == EVENT_CLOSE)
@@ -403,6 +413,27 @@ exec_on_bad(
 	    handler->conf->name);
 }
 
+/*
+ * A process that errs without end would fill its connection's queue: while one
+ * error waits there, another one of its kind is not added.  Of each kind there
+ * is one among the last so many, and these are bounded as messages are.
+ */
+void
+exec_tell(struct session *session, int error, const char *text)
+{
+	struct list *node = session->events.prev;
+	unsigned i;
+
+	for (i = 0; i < TELL_ONCE_AMONG && node != &session->events; i++) {
+		struct event *event = LIST_ENTRY(node, struct event, node);
+
+		if (event->kind == EVENT_ERROR && event->error == error)
+			return;
+		node = node->prev;
+	}
+	session_error(session, error, text);
+}
+
 void
 exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 {
@@ -410,19 +441,26 @@ exec_on_line(struct worker *worker, uint8_t *line, size_t len)
 	char fault[WIRE_FAULT_BYTES_MAX], text[TEXT_SHOWN];
 	const size_t shown = len < sizeof(text) ? len : sizeof(text);
 	struct session *session;
+	int r;
 
 	memcpy(text, line, shown); /* reading it writes on it */
-	if (wire_get_command(line, len, &command, fault) == 0) {
-		if (command.kind != WIRE_DONE)
-			command_run(worker, &command);
-		else if (on_done(worker, command.done) < 0)
+	r = wire_get_command(line, len, &command, fault);
+	if (r == 0 && command.kind != WIRE_DONE) {
+		command_run(worker, &command, text, shown);
+		return;
+	}
+	if (r == 0) {
+		r = on_done(worker, command.done);
+		command_reply(worker, command.id, r, NULL);
+		if (r < 0)
 			exec_on_bad(worker, "done: no such event", text, shown);
 		return;
 	}
 	exec_on_bad(worker, fault, text, shown);
+	command_reply(worker, command.id, r, fault);
 	session = command_session(worker, command.conn);
 	if (session != NULL)
-		session_error(session, -EBADMSG, fault);
+		exec_tell(session, -EBADMSG, fault);
 }
 
 /* The process is gone */
@@ -438,6 +476,8 @@ lost_event(const struct event *event, const char *text)
 	error->error = -ECONNRESET;
 	error->again = true;
 	error->lost = event != NULL ? event->seq : 0;
+	if (event != NULL && event->kind == EVENT_CLOSE)
+		error->code = event->code; /* nothing follows: it says so */
 	return error;
 }
 
@@ -461,7 +501,8 @@ lose(struct session *session, struct event *event) LOOP_THREAD
 	session->told = true;
 	if (event->kind == EVENT_ERROR ||
 	    (event->kind == EVENT_OPEN && event->code < OPEN_TRIES_MAX)) {
-		event->code++; /* it has no other use for that */
+		if (event->kind == EVENT_OPEN)
+			event->code++; /* it has no other use for that */
 		event->again = true;
 		list_prepend(&session->events, &event->node);
 		return;

@@ -34,6 +34,9 @@ bool exec_stop(struct exec *exec) LOOP_THREAD;
 void exec_hurry(struct exec *exec) LOOP_THREAD; /* kill them now */
 void exec_free(struct exec *exec) LOOP_THREAD; /* NULL: no-op */
 
+/* Its processes are to end: nothing is given to them any more. */
+bool exec_is_ending(const struct exec *exec) LOOP_THREAD;
+
 /* For metrics: processes that run. */
 uint32_t exec_running(const struct exec *exec);
 

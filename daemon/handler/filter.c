@@ -21,11 +21,11 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/change.h"
+#include "daemon/handler/exec.h"
 #include "daemon/handler/former.h"
 
 #include <assert.h>
 #include <errno.h>
-
 #include <string.h>
 
 /* Answers, on the loop */
@@ -402,7 +402,9 @@ on_ask(void *filter, const char *channel, size_t len,
 	es_loop_assert(handlers->rooms.loop);
 	if (handler != NULL && is_its_own(handler, message->publisher))
 		handler = NULL;
-	if (handlers->hurried || handlers->frozen)
+	if (handlers->hurried || handlers->frozen ||
+	    (handler != NULL && handler->exec != NULL &&
+		exec_is_ending(handler->exec)))
 		return handler != NULL ? -ESHUTDOWN : 1;
 	r = former_hold(handler, message, channel, len, now_us);
 	if (r != 0)

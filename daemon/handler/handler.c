@@ -28,6 +28,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -116,6 +117,9 @@ on_tick(void *arg)
 		if (handler->exec == NULL)
 			plugin_tick(handler, now_us);
 		filter_tick(handler, now_us);
+		/* What was on its way and held them may have been cancelled. */
+		LIST_EACH_SAFE(each, after, &handler->sessions)
+		session_go_on(LIST_ENTRY(each, struct session, node));
 	}
 	consume_tick(handlers);
 	outbox_tick(handlers->outbox);
@@ -222,11 +226,17 @@ on_waited(void *arg)
 {
 	struct handlers *handlers = arg;
 	void (*done)(void *) = handlers->waiting.done;
+	int64_t left;
 
 	es_loop_assert(handlers->rooms.loop);
 	es_call_unref(handlers->waiting.call);
 	handlers->waiting.call = NULL;
 	es_call_forget(&handlers->waiting.grace);
+	left = handlers->waiting.end ? consume_left(handlers) : 0;
+	if (left > 0)
+		log_warn("%" PRId64 " messages are not consumed: their "
+			 "processes were ending",
+		    left);
 	handlers->waiting.done = NULL;
 	done(handlers->waiting.arg);
 }
@@ -441,6 +451,7 @@ freeze_on_loop(void *arg, es_value *ret)
 		    LIST_ENTRY(node, struct handler, node);
 
 		atomic_store(&handler->disarmed, true);
+		laters_drop(handler);
 	}
 	filters_hurry(handlers);
 	return 0;

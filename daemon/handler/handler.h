@@ -36,6 +36,7 @@ struct handler_ops {
 	int64_t (*send)(
 	    void *conn, enum message_kind kind, const void *data, size_t len);
 	void (*close)(void *conn, uint16_t code, const char *reason);
+	bool (*closing)(void *conn); /* whoever closes it */
 	/* As hub_subscribe(); -EALREADY; -ENOTCONN; -EMFILE: too many. */
 	int (*subscribe)(void *conn, const char *channel, size_t len,
 	    const struct from *from, struct hub_answer *ret_answer);

@@ -87,6 +87,7 @@ struct handler {
 	struct hub_publisher publisher;
 	_Atomic bool disarmed; /* its functions do not run any more */
 	_Atomic uint32_t jobs; /* of those, with the workers */
+	struct list laters; /* later.c: those that wait for their time */
 	es_future *ending;
 	_Atomic int64_t in_flight; /* bytes on their way onto the loop */
 	_Atomic uint64_t again; /* times one was told -EAGAIN */
@@ -143,8 +144,5 @@ void handlers_check_waiting(struct handlers *handlers);
 
 /* handler.c.  The last reference frees the struct, not what it holds. */
 void handlers_unref(struct handlers *handlers) ANY_THREAD;
-/* later.c: es_run(), es_call_later() */
-int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
-    es_drop drop, es_future **ret_future) ANY_THREAD;
 
 #endif

@@ -1,15 +1,18 @@
 /*
  * later: the plugin's own functions on workers, now or after some time.
  *
- * The happy path: bridge_run() submits a job; with a delay it arms a timer on
- * the loop first, which submits it then.
+ * The happy path: bridge_run() submits a job; with a delay it goes onto the
+ * loop first, where a timer submits it then.
  *
  * What can go wrong:
  * - the workers' queue is full: -EAGAIN now, or the timer tries again;
- * - cancelled, or the loop closes before its time: drop() instead of fn().
+ * - cancelled, or the loop closes before its time: drop() instead of fn();
+ * - its plugin is ended first: the same, before its end().
  */
 
+#include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/handler/plugin.h"
 #include "daemon/handler/session.h"
 
 #include <assert.h>
@@ -19,6 +22,11 @@
 #define LATERS_MAX 65536 /* that wait for their time, of all plugins */
 
 struct later {
+	struct post post; /* of one with a delay, on its way to the loop */
+	struct list node; /* loop: in handler.laters, while it has a timer */
+	es_call *timer; /* loop */
+	int64_t due_us;
+	bool told; /* loop: drop() has been called */
 	struct handlers *handlers; /* referenced where there is a delay */
 	struct handler *handler; /* good while handlers has not ended */
 	void (*fn)(void *arg);
@@ -34,6 +42,7 @@ later_free(struct later *later)
 		atomic_fetch_sub(&later->handlers->laters, 1);
 		handlers_unref(later->handlers);
 	}
+	es_call_unref(later->timer);
 	future_leave(later->f);
 	memory_free(later);
 }
@@ -53,15 +62,25 @@ later_job(void *arg, es_value *ret)
 }
 
 static void
-later_drop(void *arg)
+later_tell(struct later *later)
 {
-	struct later *later = arg;
-
+	if (later->told)
+		return;
+	later->told = true;
+	list_remove(&later->node);
 	if (later->drop != NULL)
 		later->drop(later->arg);
 	if (later->f != NULL)
 		(void)es_future_set_error(
 		    later->f, -ECANCELED, "it did not come to that");
+}
+
+static void
+later_drop(void *arg)
+{
+	struct later *later = arg;
+
+	later_tell(later);
 	later_free(later);
 }
 
@@ -90,14 +109,29 @@ later_submit(struct later *later, es_future **ret_future)
 	return r;
 }
 
+static void on_time(void *arg);
+
+static int
+later_arm(struct later *later, int64_t delay_us) LOOP_THREAD
+{
+	const int r = es_call_later(later->handlers->rooms.loop, delay_us,
+	    "plugin job", on_time, later, later_drop, &later->timer);
+
+	if (r == 0)
+		list_append(&later->handler->laters, &later->node);
+	return r;
+}
+
 static void
 on_time(void *arg)
 {
 	struct later *later = arg;
-	es_loop *loop = later->handlers->rooms.loop;
 	int r;
 
-	es_loop_assert(loop);
+	es_loop_assert(later->handlers->rooms.loop);
+	es_call_unref(later->timer);
+	later->timer = NULL;
+	list_remove(&later->node);
 	/* Cancelled, or the executor is going or gone. */
 	if (es_future_done(later->f) || later->handlers->ended) {
 		later_drop(later);
@@ -105,10 +139,37 @@ on_time(void *arg)
 	}
 	r = later_submit(later, NULL);
 	if (r == -EAGAIN || r == -ENOMEM)
-		r = es_call_later(loop, AGAIN_US, "plugin job", on_time, later,
-		    later_drop, NULL);
+		r = later_arm(later, AGAIN_US);
 	if (r < 0)
 		later_drop(later);
+}
+
+static void
+on_posted(struct post *post, bool dropped)
+{
+	struct later *later = LIST_ENTRY(post, struct later, post);
+	int64_t left_us;
+
+	if (dropped || atomic_load(&later->handler->disarmed)) {
+		later_drop(later);
+		return;
+	}
+	es_loop_assert(later->handlers->rooms.loop);
+	left_us = later->due_us - clock_now_us();
+	if (later_arm(later, left_us > 0 ? left_us : 0) < 0)
+		later_drop(later);
+}
+
+void
+laters_drop(struct handler *handler)
+{
+	LIST_EACH_SAFE(node, next, &handler->laters)
+	{
+		struct later *later = LIST_ENTRY(node, struct later, node);
+
+		(void)es_call_cancel(later->timer); /* frees it, in a moment */
+		later_tell(later);
+	}
 }
 
 /* 0 with later->f made, or nothing has changed. */
@@ -133,19 +194,19 @@ later_delay(struct later *later)
 static int
 run_later(struct later *later, int64_t delay_us, es_future **ret_future)
 {
-	es_future *f;
-	int r = later_delay(later);
+	const int64_t now_us = clock_now_us();
+	const int r = later_delay(later);
 
 	if (r < 0)
 		return r;
-	f = es_future_ref(later->f);
-	r = es_call_later(later->handlers->rooms.loop, delay_us, "plugin job",
-	    on_time, later, later_drop, NULL);
-	if (r < 0 || ret_future == NULL)
-		es_future_unref(f);
-	else
-		*ret_future = f;
-	return r;
+	later->due_us =
+	    delay_us < INT64_MAX - now_us ? now_us + delay_us : INT64_MAX;
+	later->post.run = on_posted;
+	if (ret_future != NULL)
+		*ret_future = es_future_ref(later->f);
+	(void)outbox_push(/* closed meanwhile: it is dropped, f says so */
+	    later->handlers->outbox, &later->post);
+	return 0;
 }
 
 int
@@ -158,7 +219,8 @@ bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
 
 	if (fn == NULL || delay_us < 0)
 		return -EINVAL;
-	if (!outbox_is_open(handler->handlers->outbox))
+	if (!outbox_is_open(handler->handlers->outbox) ||
+	    atomic_load(&handler->disarmed))
 		return -ESHUTDOWN;
 	later = memory_alloc(sizeof(*later));
 	if (later == NULL)
@@ -168,6 +230,7 @@ bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
 		.fn = fn,
 		.arg = arg,
 		.drop = drop };
+	list_init(&later->node);
 	r = delay_us == 0 ? later_submit(later, ret_future)
 			  : run_later(later, delay_us, ret_future);
 	if (r < 0) {

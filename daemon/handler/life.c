@@ -42,6 +42,7 @@ handler_new(struct handlers *handlers, struct conf *conf,
 	list_init(&handler->sessions);
 	list_init(&handler->paused);
 	list_init(&handler->refused);
+	list_init(&handler->laters);
 	hub_publisher_init(&handler->publisher, &bridge_publisher, handler);
 	if (of->plugin == NULL && exec_new(handler) < 0) {
 		memory_free(handler);
@@ -96,6 +97,7 @@ handler_free(struct handler *handler)
 	leave_chain(handler);
 	list_remove(&handler->node);
 	es_call_forget(&handler->retry);
+	laters_drop(handler);
 	handler_free_sessions(handler);
 	if (handler->ending != NULL)
 		(void)es_future_remove_done_callback(
@@ -177,6 +179,7 @@ end_plugin(struct handler *handler) LOOP_THREAD
 	const struct handlers_rooms *rooms = &handler->handlers->rooms;
 
 	atomic_store(&handler->disarmed, true);
+	laters_drop(handler);
 	if (atomic_load(&handler->jobs) > 0)
 		return;
 	if (!handler->loaded || handler->plugin.end == NULL) {

@@ -47,5 +47,10 @@ void plugin_tick(struct handler *handler, int64_t now_us) LOOP_THREAD;
 /* bridge.c: the host's table */
 void bridge_init(struct handler *handler);
 extern const struct hub_publisher_ops bridge_publisher; /* channels.c */
+/* later.c: es_run(), es_call_later() */
+int bridge_run(void *self, int64_t delay_us, void (*fn)(void *arg), void *arg,
+    es_drop drop, es_future **ret_future) ANY_THREAD;
+/* What of that waits for its time does not run any more, and hears so. */
+void laters_drop(struct handler *handler) LOOP_THREAD;
 
 #endif

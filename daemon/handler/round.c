@@ -41,7 +41,7 @@ run_session(struct session *session)
 
 		list_remove(node);
 		if (!plugin_handle(session, event) ||
-		    clock_now_us() >= until_us)
+		    clock_now_us() >= until_us || session_is_held(session))
 			break;
 	}
 	(void)outbox_push(/* closed: handlers_free() is next */

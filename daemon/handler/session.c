@@ -9,8 +9,8 @@
  * What can go wrong:
  * - the queue is full, of the connection or of all: its reader pauses, and
  *   goes on at half of it; nothing is dropped;
- * - it does not read what it is sent: its reader pauses as well, so that an
- *   echo slows down instead of failing;
+ * - it does not read what it is sent: its reader pauses as well, and what is
+ *   queued waits, so that an echo slows down instead of failing;
  * - on_open refuses: what came meanwhile is dropped, on_close comes as ever;
  * - the workers' queue is full: the session waits in a line of its own.
  */
@@ -251,6 +251,19 @@ session_is_over(const struct session *session)
 /* Pausing */
 
 bool
+session_is_held(const struct session *session)
+{
+	const struct line *line;
+
+	if (session->name == 0)
+		return false;
+	line = line_of(session);
+	return atomic_load(&line->name) == session->name &&
+	       atomic_load(&line->bytes) * 2 >=
+		   session->handler->conf->send_bytes_max;
+}
+
+bool
 session_queue_is_full(const struct session *session, int64_t part)
 {
 	const struct handler *handler = session->handler;
@@ -340,6 +353,10 @@ session_update(struct session *session)
 		return;
 	}
 	if (session->busy || list_empty(&session->events))
+		return;
+	if (session_is_held(session) &&
+	    LIST_ENTRY(list_first(&session->events), struct event, node)
+		    ->kind == EVENT_MESSAGE)
 		return;
 	if (handler->exec != NULL)
 		exec_ready(session);
@@ -533,6 +550,15 @@ session_written(struct session *session, size_t bytes)
 	settle_sendings(session, session->written, 0);
 	if (session->paused)
 		update_pause(session);
+	session_go_on(session);
+}
+
+void
+session_go_on(struct session *session)
+{
+	if (!session->busy && !list_empty(&session->events) &&
+	    list_empty(&session->ready))
+		session_update(session);
 }
 
 void

@@ -32,7 +32,7 @@ struct event {
 	enum event_kind kind;
 	enum message_kind message_kind;
 	int error; /* of EVENT_ERROR */
-	uint16_t code; /* of EVENT_CLOSE */
+	uint16_t code; /* of EVENT_CLOSE; of an error: of a close lost */
 	bool again; /* exec: a process died over it */
 	uint64_t seq, lost; /* exec: its number; of an error: what was lost */
 	uint64_t end; /* exec: where its line ends in what was written */
@@ -80,8 +80,7 @@ struct session {
 	uint64_t sent, written;
 	struct list sendings;
 
-	/* exec */
-	struct worker *worker;
+	struct worker *worker; /* exec, with what follows */
 	struct event *in_flight;
 	bool known; /* a process has had its open */
 	bool told; /* exec.c: its error is in the queue */
@@ -113,6 +112,7 @@ void session_push(struct session *session, struct event *event) LOOP_THREAD;
 void session_push_front(struct session *session, struct event *event);
 /* Something changed: pause or go on reading, hand out events, end. */
 void session_update(struct session *session) LOOP_THREAD;
+void session_go_on(struct session *session) LOOP_THREAD; /* not held */
 /* Events, with so many bytes, were handled; or wait, or do no more. */
 void session_handled(struct session *session, int64_t events, int64_t bytes);
 void session_more(struct session *session, int64_t events, int64_t bytes);
@@ -121,8 +121,9 @@ void session_less(struct session *session, int64_t events, int64_t bytes);
 void session_refuse(
     struct session *session, uint16_t code, const char *reason) LOOP_THREAD;
 void session_free(struct session *session) LOOP_THREAD;
-/* Sessions that are gone and handled are freed. */
-bool session_is_over(const struct session *session);
+bool session_is_over(const struct session *session); /* to be freed */
+/* Any thread: its peer does not read; half of send_bytes_max is left. */
+bool session_is_held(const struct session *session);
 /* Of what may wait, all of it, or that part. */
 bool session_queue_is_full(const struct session *session, int64_t part);
 
@@ -138,8 +139,7 @@ int session_init(struct handler *handler, const struct es_open *open,
 
 /*
  * len bytes have been added to the line's, and are taken off when they are
- * the kernel's or when this fails.  sending (may be NULL) is the session's,
- * and its future settles.
+ * the kernel's or when this fails.  sending (or NULL) is the session's then.
  */
 int session_send(struct session *session, enum message_kind kind,
     const void *data, size_t len, struct sending *sending) LOOP_THREAD;

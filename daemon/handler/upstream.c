@@ -27,6 +27,7 @@ struct link {
 	void *peer; /* the feed's, while there is a connection */
 	uint32_t generation; /* of the next one */
 	bool awaited; /* the feed waits for go_on */
+	bool closing; /* the handler has closed it */
 };
 
 /* Made with the first. */
@@ -89,6 +90,7 @@ take_link(struct handlers *handlers, struct link **ret_link)
 		if (link->session != NULL)
 			continue;
 		link->handlers = handlers;
+		link->closing = false;
 		*ret_link = link;
 		return 0;
 	}
@@ -110,9 +112,16 @@ op_send(void *conn, enum message_kind kind, const void *data, size_t len)
 static void
 op_close(void *conn, uint16_t code, const char *reason)
 {
-	const struct link *link = conn;
+	struct link *link = conn;
 
+	link->closing = true;
 	link->handlers->feeds->close(link->peer, code, reason);
+}
+
+static bool
+op_closing(void *conn)
+{
+	return ((const struct link *)conn)->closing;
 }
 
 static int
@@ -154,6 +163,7 @@ op_pause(void *conn, bool pause)
 static const struct handler_ops link_ops = {
 	.send = op_send,
 	.close = op_close,
+	.closing = op_closing,
 	.subscribe = op_subscribe,
 	.unsubscribe = op_unsubscribe,
 	.subscriptions = op_subscriptions,

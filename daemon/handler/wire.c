@@ -211,6 +211,10 @@ put_error(
 		    text, sizeof(text), ",\"lost\":%" PRIu64, event->lost);
 		put_text(put, text);
 	}
+	if (event->code != 0) {
+		(void)snprintf(text, sizeof(text), ",\"code\":%u", event->code);
+		put_text(put, text);
+	}
 	if (event->again && session->name != 0)
 		put_open(put, &session->open);
 }

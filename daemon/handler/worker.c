@@ -33,6 +33,7 @@
 #define ERR_LINES_WHILE_US ES_S(10)
 #define TERM_AFTER_US ES_S(1)
 #define MUTE_US ES_S(1) /* from the end of its stdout to its own */
+#define OPTION_PREFIX "EARSHOT_OPTION_"
 #define IN_KEPT_BYTES (256 * 1024)
 
 static void on_timer(void *arg);
@@ -117,6 +118,11 @@ on_stdout_line(const uint8_t *line, size_t len, void *arg)
 	struct worker *worker = arg;
 
 	es_loop_assert(loop_of(worker));
+	if (worker->out.cut != worker->out_cut) { /* its beginning, no more */
+		worker->out_cut = worker->out.cut;
+		exec_on_bad(worker, "a line over line_bytes_max", line, len);
+		return;
+	}
 	/* It stands in a buffer of ours that nobody reads again. */
 	exec_on_line(worker, (uint8_t *)(uintptr_t)line, len);
 }
@@ -136,7 +142,7 @@ read_some(
     int fd, struct lines *lines, line_fn fn, struct worker *worker) LOOP_THREAD
 {
 	uint8_t bytes[READ_BYTES];
-	const uint64_t cut = lines->cut;
+	const uint64_t lost = lines->lost;
 	const ssize_t n = read(fd, bytes, sizeof(bytes));
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
@@ -144,8 +150,8 @@ read_some(
 	if (n <= 0)
 		return -EPIPE;
 	lines_feed(lines, bytes, (size_t)n, fn, worker);
-	if (lines->cut > cut && lines == &worker->out)
-		exec_on_bad(worker, "a line over line_bytes_max", "", 0);
+	if (lines->lost > lost && lines == &worker->out)
+		exec_on_bad(worker, "no memory for a line", "", 0);
 	return 1;
 }
 
@@ -202,11 +208,31 @@ watch_stdin(struct worker *worker, bool wanted) LOOP_THREAD
 	}
 }
 
+static es_usec
+term_after(const struct worker *worker)
+{
+	return conf_of(worker)->stop_timeout_us < TERM_AFTER_US ? 0
+								: TERM_AFTER_US;
+}
+
+/* Asked to end: its stdin does when every reply is in it. */
+static void
+end_stdin(struct worker *worker) LOOP_THREAD
+{
+	if (worker->in_fd < 0 || worker->state != WORKER_ENDING ||
+	    worker->kills > 0 || worker->in.len > 0 || worker->asked_bytes > 0)
+		return;
+	close_fd(&worker->in_fd, &worker->in_watch);
+	arm(worker, term_after(worker));
+}
+
 void
 worker_write(struct worker *worker)
 {
 	ssize_t n;
 
+	if (worker->in.len == 0)
+		end_stdin(worker);
 	if (worker->in_fd < 0 || worker->in.len == 0)
 		return;
 	n = write(worker->in_fd, worker->in.data, worker->in.len);
@@ -223,6 +249,7 @@ worker_write(struct worker *worker)
 	if (worker->in.len == 0 && worker->in.size > IN_KEPT_BYTES)
 		buffer_fini(&worker->in);
 	watch_stdin(worker, worker->in.len > 0);
+	end_stdin(worker);
 }
 
 /* Its life */
@@ -366,14 +393,55 @@ on_spawned(es_future *f, void *arg)
 		exec_on_up(worker);
 }
 
+/* option.KEY as variables, in one piece of memory.  NULL: there is none. */
+static char **
+options_new(const struct conf_handler *conf)
+{
+	const size_t count = conf->option_count;
+	size_t bytes = (count + 1) * sizeof(char *), i;
+	char **items, *text;
+
+	for (i = 0; i < count; i++)
+		bytes += sizeof(OPTION_PREFIX "=") +
+			 strlen(conf->options[i].key) +
+			 strlen(conf->options[i].value);
+	items = memory_alloc(bytes);
+	if (items == NULL)
+		return NULL;
+	text = (char *)(items + count + 1);
+	for (i = 0; i < count; i++) {
+		items[i] = text;
+		text = stpcpy(text, OPTION_PREFIX);
+		text = stpcpy(text, conf->options[i].key);
+		text = stpcpy(text, "=");
+		text = stpcpy(text, conf->options[i].value) + 1;
+	}
+	assert(text == (char *)items + bytes);
+	return items;
+}
+
+static int
+make_request(
+    const struct conf_handler *conf, struct spawn_request **ret_request)
+{
+	char **options = options_new(conf);
+	const struct conf_command like = { .exec = conf->exec,
+		.environment = {
+		    .items = options, .count = conf->option_count } };
+	const int r =
+	    options != NULL ? spawn_request_new(&like, ret_request) : -ENOMEM;
+
+	memory_free(options);
+	return r;
+}
+
 static int
 submit(struct worker *worker)
 {
 	struct handlers_rooms *rooms = &worker->exec->handler->handlers->rooms;
 	struct spawn_request *request;
-	const struct conf_command like = { .exec = conf_of(worker)->exec };
 	es_future *f;
-	int r = spawn_request_new(&like, &request);
+	int r = make_request(conf_of(worker), &request);
 
 	if (r < 0)
 		return r;
@@ -441,11 +509,11 @@ worker_stop(struct worker *worker)
 		return;
 	case WORKER_UP:
 		worker->state = WORKER_ENDING;
-		worker_write(worker); /* the last replies, if it reads them */
-		close_fd(&worker->in_fd, &worker->in_watch);
-		arm(worker, conf_of(worker)->stop_timeout_us < TERM_AFTER_US
-				? 0
-				: TERM_AFTER_US);
+		/* A filter may have what it published: the reply comes. */
+		arm(worker, worker->asked_bytes > 0
+				? conf_of(worker)->callback_timeout_us
+				: term_after(worker));
+		worker_write(worker);
 		break;
 	case WORKER_ENDING:
 		break;
@@ -473,6 +541,9 @@ on_timer(void *arg)
 		exec_on_bad(worker, "stdout closed", "", 0);
 		worker_kill(worker, "closed its stdout and goes on");
 	} else if (worker->state == WORKER_ENDING && worker->kills == 0) {
+		if (worker->in.len > 0)
+			exec_on_bad(worker, "replies are not read", "", 0);
+		close_fd(&worker->in_fd, &worker->in_watch);
 		worker->kills = 1;
 		process_signal(worker->process, SIGTERM);
 		arm(worker, conf_of(worker)->stop_timeout_us);

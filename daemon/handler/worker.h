@@ -48,6 +48,7 @@ struct worker {
 	struct buffer in; /* not written yet */
 	uint64_t in_total, in_written; /* of this process */
 	struct lines out, err;
+	uint64_t out_cut; /* of out's lines; those were told */
 	struct limiter err_limiter, bad_limiter;
 
 	/* exec.c */
@@ -56,7 +57,7 @@ struct worker {
 	unsigned flying; /* of those */
 	uint32_t sessions; /* that are with this place */
 	uint64_t seq;
-	int64_t progress_us; /* the last sign of life that counts */
+	int64_t progress_us; /* since then the oldest in flight is it */
 	es_call *pump, *late;
 	bool unsaid; /* something put into `in` is to be written */
 	struct hub_publisher publisher;
@@ -86,8 +87,12 @@ void exec_pump_later(struct worker *worker, es_usec delay);
 
 /* command.c */
 struct wire_command;
-void command_run(
-    struct worker *worker, const struct wire_command *command) LOOP_THREAD;
+/* text: the line it stands in, for the log. */
+void command_run(struct worker *worker, const struct wire_command *command,
+    const void *text, size_t len) LOOP_THREAD;
+/* To a line that is not run as a command; text: NULL, the error's own. */
+void command_reply(
+    struct worker *worker, int64_t id, int error, const char *text) LOOP_THREAD;
 /* The handler's session of that name; NULL: gone, or another's. */
 struct session *command_session(struct worker *worker, es_conn conn);
 void command_init(struct worker *worker);
@@ -100,6 +105,9 @@ void exec_on_line(struct worker *worker, uint8_t *line, size_t len) LOOP_THREAD;
 void exec_on_bad(struct worker *worker, const char *what, const void *line,
     size_t len) LOOP_THREAD;
 void exec_on_over(struct worker *worker) LOOP_THREAD;
+/* What a command of its process did wrong, to the connection's on_error. */
+void exec_tell(
+    struct session *session, int error, const char *text) LOOP_THREAD;
 /* The session whose event of that number it has; NULL: none. */
 struct session *exec_flying(struct worker *worker, uint64_t seq);
 

@@ -49,6 +49,7 @@ struct glue {
 	unsigned slot_count;
 	uint32_t serial;
 	bool serving_read;
+	bool enough; /* said of the descriptor that is being read */
 	bool unwatched; /* a watch could not be made, see watch_again() */
 	struct glue_stats stats;
 };
@@ -110,8 +111,9 @@ on_read(evutil_socket_t fd, short what, void *arg)
 
 	glue->stats.reads++;
 	glue->serving_read = true;
+	glue->enough = false;
 	service(glue, fd, LWS_POLLIN);
-	for (i = 1; i < GLUE_READS_PER_ITERATION_MAX; i++) {
+	for (i = 1; i < GLUE_READS_PER_ITERATION_MAX && !glue->enough; i++) {
 		if (!may_read_again(glue, fd, serial, &waiting))
 			break;
 		glue->stats.reads_repeated++;
@@ -518,6 +520,18 @@ glue_wants(struct glue *glue, int fd, bool *ret_read, bool *ret_write)
 
 	*ret_read = slot->wants_read;
 	*ret_write = slot->wants_write;
+}
+
+void
+glue_read_enough(struct glue *glue)
+{
+	glue->enough = true;
+}
+
+uint64_t
+glue_round(const struct glue *glue)
+{
+	return glue->stats.reads;
 }
 
 bool

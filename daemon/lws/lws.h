@@ -120,6 +120,13 @@ void glue_release(struct glue *glue, int fd) LOOP_THREAD;
 void glue_wants(
     struct glue *glue, int fd, bool *ret_read, bool *ret_write) LOOP_THREAD;
 
+/*
+ * Inside a callback that stems from bytes of the peer: what else waits there
+ * is for the next iteration.  glue_round() tells such occasions apart.
+ */
+void glue_read_enough(struct glue *glue);
+uint64_t glue_round(const struct glue *glue);
+
 /* True inside callbacks that stem from bytes (or the end) of the peer. */
 bool glue_serving_read(const struct glue *glue);
 

@@ -358,6 +358,12 @@ op_close(void *arg, uint16_t code, const char *reason)
 		conn_close(conn, code, "%s", reason);
 }
 
+static bool
+op_closing(void *arg)
+{
+	return !is_open(arg);
+}
+
 static struct subscription *
 new_subscription(struct conn *conn)
 {
@@ -438,6 +444,7 @@ net_handler_ops(void)
 		.find = op_find,
 		.send = op_send,
 		.close = op_close,
+		.closing = op_closing,
 		.subscribe = op_subscribe,
 		.unsubscribe = op_unsubscribe,
 		.subscriptions = op_subscriptions,

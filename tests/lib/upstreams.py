@@ -2,10 +2,13 @@
 
 Server(serve) runs python3-websockets in a thread of its own; serve(socket,
 path) is a coroutine, called for each connection.  NodeServer runs npm's ws in
-a process (server_ws.js).  Certificates(folder) is a private authority.
+a process (server_ws.js).  RawServer(serve) is for what no library would send.
+Certificates(folder) is a private authority.
 """
 import asyncio
 import atexit
+import base64
+import hashlib
 import json
 import os
 import pathlib
@@ -24,8 +27,9 @@ NODE_SERVER = pathlib.Path(__file__).parent / "server_ws.js"
 class Server:
     """One port, kept over stop() and start(); connections counts them all."""
 
-    def __init__(self, serve, tls=None, port=0, **options):
+    def __init__(self, serve, tls=None, port=0, host="127.0.0.1", **options):
         self.serve = serve
+        self.host = host
         self.tls = tls
         self.port = port or scene.free_port()  # it comes back there
         self.options = {"max_size": None, **options}
@@ -56,7 +60,7 @@ class Server:
 
     async def _start(self):
         self.server = await websockets.serve(
-            self._handle, "127.0.0.1", self.port, ssl=self.tls,
+            self._handle, self.host, self.port, ssl=self.tls,
             **self.options)
 
     def start(self):
@@ -133,6 +137,65 @@ class NodeServer:
         self.close()
 
 
+class RawServer:
+    """serve(socket) for each connection, in a thread; count: how many came."""
+
+    def __init__(self, serve):
+        self.serve = serve
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        self.count = 0
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self):
+        while True:
+            try:
+                sock, _ = self.listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            threading.Thread(
+                target=self._serve, args=(sock,), daemon=True).start()
+
+    def _serve(self, sock):
+        with sock:
+            try:
+                self.serve(sock)
+            except OSError:
+                pass
+
+    def url(self, path="/"):
+        return f"ws://127.0.0.1:{self.port}{path}"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+
+def upgrade(sock, extra=""):
+    """Reads a request and answers with 101; extra: header lines."""
+    head = b""
+    while b"\r\n\r\n" not in head:
+        data = sock.recv(65536)
+        if not data:
+            raise OSError
+        head += data
+    key = next(line.split(b":")[1].strip() for line in head.split(b"\r\n")
+               if line.lower().startswith(b"sec-websocket-key:"))
+    accept = base64.b64encode(hashlib.sha1(key + scene.WS_GUID).digest())
+    sock.sendall(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                 b"Connection: Upgrade\r\nSec-WebSocket-Accept: " + accept +
+                 b"\r\n" + extra.encode() + b"\r\n")
+
+
+def hold(sock):
+    """Until the other side has ended."""
+    while sock.recv(65536):
+        pass
+
+
 class Certificates:
     """A private authority, and a certificate of it for a name."""
 
@@ -155,6 +218,21 @@ class Certificates:
                  self.certificate, "-days", "2", "-extfile", extensions]):
             scene.run(["openssl", *command], code=0)
         os.chmod(self.key, 0o600)
+
+    def expire(self):
+        """Another certificate in the place of this, of long ago."""
+        folder = self.ca.parent
+        (folder / "ca.conf").write_text(
+            "[ca]\ndefault_ca = a\n[a]\npolicy = p\ndefault_md = sha256\n"
+            f"database = {folder}/index\nnew_certs_dir = {folder}\n"
+            "rand_serial = yes\n[p]\ncommonName = supplied\n")
+        (folder / "index").write_text("")
+        scene.run(["openssl", "ca", "-batch", "-notext", "-config",
+                   folder / "ca.conf", "-cert", self.ca, "-keyfile",
+                   folder / "ca.key", "-in", folder / "request.pem", "-out",
+                   self.certificate, "-extfile", folder / "extensions",
+                   "-startdate", "20200101000000Z", "-enddate",
+                   "20200201000000Z"], code=0)
 
     def server(self, ask=False):
         """A server's context; ask: clients need a certificate, too."""

@@ -219,6 +219,43 @@ def scene_a_blocking_open_delays_nobody_else():
             client.close()
 
 
+def scene_longer_than_callback_timeout():
+    """It cannot be ended: told, counted, and seen until it ends."""
+    go = scene.TMP / "go-late"
+    conf = handled.plugin("record", "path = /app", "callback_timeout = 500ms",
+                          f"option.message_until = {go}")
+    with scene.Daemon(conf) as daemon:
+        client = handled.app(daemon)
+        client.send_text("block")
+        told = daemon.wait_log("callback runs for longer than callback_timeout"
+                               r" handler=it conn=\d+\.\d+")
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "late_total", "stuck")], [1, 1], told[0])
+        go.touch()
+        handled.wait_metric(daemon, "events_total", 2)
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "late_total", "stuck")], [1, 0], "when it has ended")
+        client.send_text("user")
+        scene.equal(client.read_text(), "2", "its connection lives")
+        client.close()
+
+
+def scene_two_at_once_of_which_one_blocks():
+    """They become ready in one iteration, and go to workers together."""
+    go = scene.TMP / "go-round"
+    conf = handled.plugin("record", "consume = jobs",
+                          f"option.message_until = {go}") + handled.conf(
+        f"plugin = {handled.PLUGINS}/record.so", "consume = jobs",
+        name="other")
+    with scene.Daemon(conf) as daemon:
+        daemon.publish("jobs", "one")
+        handled.wait_metric(daemon, "events_total", 1, "other")
+        scene.equal([handled.handler_metric(daemon, n) for n in (
+            "events_total", "busy")], [0, 1], "one is done, one blocks")
+        go.touch()
+        handled.wait_metric(daemon, "events_total", 1)
+
+
 def scene_200_requests_to_4_workers():
     """Row 50: four at a time, and a stream goes on beside them."""
     go = scene.TMP / "go-requests"
@@ -331,6 +368,66 @@ def scene_a_background_job():
                     "SIGTERM in between: it ends, and is heard")
         scene.equal(ears.read_closed()[0], 1001, "then the close")
         scene.equal(daemon.wait(), 0, "exit code")
+
+
+def scene_what_info_history_and_subscribe_bring():
+    conf = handled.plugin("needs", more="[channel past]\n"
+                          "history_messages = 4\nbuffer_bytes = 64K\n"
+                          "[limits]\nmessage_bytes_max = 2M\n")
+    with scene.Daemon(conf) as daemon:
+        for text in ("one", "two", "three"):
+            daemon.publish("past", text)
+        daemon.publish("past", '{"n":4}', "application/json")
+        at = daemon.publish("past", "five")["position"]
+        epoch = at.split(":")[0]
+        client = handled.app(daemon, "/app?a=1")
+
+        def ask(words):
+            client.send_text(words)
+            return client.read_text()
+        peer = "%s:%d" % client.sock.getsockname()
+
+        def info():  # the open may be counted with this message
+            return re.sub(" [12] /", " 1 /", ask("info"))
+        scene.equal(info(), f"0 0 0 1 /app a=1 {peer}", "info")
+        scene.equal(ask("history oldest"),
+                    "2-5 all 0:two@2 0:three@3 1:{\"n\":4}@4",
+                    "history: the first three of four")
+        scene.equal(ask("history -2"), "2-5 all 1:{\"n\":4}@4 0:five@5",
+                    "the last two")
+        scene.equal(ask(f"history {epoch}:3"),
+                    "2-5 all 1:{\"n\":4}@4 0:five@5", "behind a position")
+        scene.equal(ask(f"history {'0' * 15}1:3").split(" 0:")[0], "2-5 gap",
+                    "behind another epoch's")
+        scene.equal(ask(f"subscribe {epoch}:4"), "five",
+                    "subscribe: what follows a position")
+        scene.equal(client.read_text(), f"{epoch}:4 all 0-0", "which it tells")
+        scene.equal(info(), f"1 0 0 1 /app a=1 {peer}", "info again")
+        client.send_text("unsubscribe")
+        client.send_text(f"subscribe {'0' * 15}1:3")
+        got = [client.read_text() for _ in range(5)]
+        scene.equal([t for t in got if " gap " in t and epoch in t][0],
+                    f"{epoch}:1 gap 0-0", "behind another epoch's")
+        client.send_text("unsubscribe")
+        for letter in "abc":
+            daemon.publish("past", letter * 1900000)
+        scene.equal(ask("history -3").split()[2:], ["0:aaaaaaaa@6",
+                    "0:bbbbbbbb@7"], "and no more than 4 MiB")
+        client.send_text("closing")
+        scene.equal(client.read_closed(), (4001, "first"), "closed")
+        daemon.wait_log("INFO closing handler=it")
+
+
+def scene_a_function_when_it_is_time():
+    with scene.Daemon(handled.plugin("needs")) as daemon:
+        client = handled.app(daemon)
+        for number in (1, 2):
+            client.send_text("later")
+            told = daemon.wait_log(r"later: (-?\d+), ran (\d+), after (\d+)",
+                                   count=number)
+            scene.equal((told[1], told[2]), ("0", str(number)), "it runs once")
+            scene.check(int(told[3]) >= 50, f"after {told[3]} ms, not before")
+        client.close()
 
 
 def scene_consumed_in_order_and_with_a_gap():

@@ -142,6 +142,20 @@ def scene_every_command():
         ears.close()
 
 
+def scene_what_a_refused_one_sent_meanwhile():
+    told, go = Told(), scene.TMP / "go-refuse"
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon, f"/app?refuse={go}")
+        for n in range(3):
+            client.send_text(str(n))
+        handled.wait_metric(daemon, "queued", 4)
+        go.touch()
+        scene.equal(client.read_closed(), (4401, "not you"), "refuse")
+        told.wait(lambda e: e["event"] == "close", "its close")
+        scene.equal([e["event"] for e in told.events()], ["open", "close"],
+                    "is not given to the handler")
+
+
 BAD = (
     ("nonsense", "not a JSON object"), ('{"done":', "not JSON"),
     ("[]", "not a JSON object"), ("{}", "no command in it"),
@@ -193,6 +207,29 @@ def scene_lines_that_are_no_commands():
         other.close()
 
 
+def scene_whatever_has_an_id_has_a_reply():
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        wanted = {}
+        for number, (line, why) in enumerate((
+                ('{"id":%d,"fly":{}}', "unknown command: fly"),
+                ('{"send":{"conn":"@","text":1},"id":%d}', "bad value: text"),
+                ('{"id":%d}', "no command in it"),
+                ('{"id":%d,"done":99999}', None))):
+            client.send_text(("do " if "@" in line else "raw ") +
+                             line % number)
+            wanted[number] = ("ENOENT", "No such file or directory") \
+                if why is None else ("EBADMSG", why)
+        client.send_text('raw {"id":-7,"done":99999}')
+        for number, (code, text) in wanted.items():
+            error = told.wait(lambda e, n=number: e.get("reply") == n,
+                              f"reply {number}")["error"]
+            scene.equal((error["code"], error["message"]), (code, text),
+                        text)
+        client.close()
+
+
 def scene_a_long_line_is_cut_in_the_log():
     told = Told("line_bytes_max = 2K")
     with scene.Daemon(told.conf) as daemon:
@@ -213,6 +250,43 @@ def scene_stderr_goes_to_the_log():
         client = handled.app(daemon)
         client.send_text("stderr a word to the admin")
         daemon.wait_log("a word to the admin handler=it$")
+        client.close()
+
+
+def scene_a_connection_of_another_handler():
+    told, other = Told(), Told()
+    conf = told.conf + other.conf.replace("[handler it]", "[handler other]") \
+        .replace("path = /app", "path = /other")
+    with scene.Daemon(conf) as daemon:
+        client, its = handled.app(daemon), handled.app(daemon, "/other")
+        name = other.wait(lambda e: e["event"] == "open", "its open")["conn"]
+        for number, command in enumerate((
+                {"send": {"conn": name, "text": "x"}},
+                {"close": {"conn": name}},
+                {"subscribe": {"conn": name, "channel": "c"}})):
+            client.send_text("raw " + json.dumps({"id": number, **command}))
+            scene.equal(told.wait(lambda e, n=number: e.get("reply") == n,
+                                  "a reply")["error"]["code"], "ENOTCONN",
+                        f"{list(command)[0]}: not its own")
+        its.send_text('do {"send":{"conn":"@","text":"as ever"}}')
+        scene.equal(its.read_text(), "as ever", "which feels nothing of it")
+        client.close()
+        its.close()
+
+
+def scene_one_that_says_too_much():
+    """The log is spared, the counter is not."""
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        for n in range(50):
+            client.send_text(f"stderr word {n}")
+            client.send_text(f"raw nonsense {n}")
+        handled.wait_metric(daemon, "bad_lines_total", 50)
+        told.wait(lambda e: e.get("text") == "raw nonsense 49", "the last")
+        daemon.wait_log("INFO word 19 handler=it$")
+        scene.equal([daemon.log_count(p) for p in (r"INFO word", "nonsense")],
+                    [20, 20], "lines in the log, of 50 each")
         client.close()
 
 
@@ -253,6 +327,23 @@ def scene_it_dies_over_an_open():
         client = handled.app(daemon, "/app?die")
         scene.equal(client.read_closed(), (1011, "its handler failed"),
                     "each time: closed, not let in")
+
+
+def scene_it_dies_over_a_close():
+    told = Told()
+    with scene.Daemon(told.conf) as daemon:
+        client = handled.app(daemon)
+        client.send_text("mortal")
+        client.send_close(4000, "enough")
+        client.read_closed()
+        error = told.wait(lambda e: "lost" in e, "on_error, in its successor")
+        handled.wait_metric(daemon, "events_total", 4)
+        events = told.events()
+        scene.equal([e["event"] for e in events],
+                    ["open", "message", "close", "error"], "and no more")
+        scene.equal((error["lost"], error["code"], error["path"]),
+                    (events[2]["seq"], 4000, "/app"), "which says so")
+        scene.equal(handled.handler_metric(daemon, "queued"), 0, "queued")
 
 
 def scene_it_takes_too_long():
@@ -304,6 +395,40 @@ def scene_a_slow_process_delays_nobody_else():
                     "a ping is answered")
         slow.close()
         fast.close()
+
+
+def scene_what_it_has_started_ends_with_it():
+    conf = handled.conf("exec = /bin/sh -c 'sleep 1000 & echo child $! >&2; "
+                        "kill -9 $$'", "path = /app", "backoff_min = 1h",
+                        "backoff_max = 1h")
+    with scene.Daemon(conf) as daemon:
+        child = int(daemon.wait_log(r"child (\d+)")[1])
+        daemon.wait_log("was ended by SIGKILL")
+        scene.wait_until(lambda: not is_there(child), "it has gone")
+        scene.check(True, "its child has gone")
+
+
+def is_there(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="latin-1") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def scene_it_does_not_read_its_replies():
+    file = scene.TMP / "unread.py"
+    file.write_text(
+        "import sys, time\nfor n in range(60000):\n"
+        " print('{\"id\":1,\"publish\":{\"channel\":\"c\",\"text\":\"x\"}}')\n"
+        "sys.stdout.flush()\ntime.sleep(60)\n")
+    conf = handled.conf(f"exec = {scene.PY} {file}", "path = /app",
+                        "backoff_min = 1h", "backoff_max = 1h")
+    with scene.Daemon(conf) as daemon:
+        daemon.wait_log("process \\d+ does not read its replies: killed")
+        daemon.wait_log("was ended by SIGKILL")
+        scene.check(handled.handler_metric(daemon, "bad_lines_total") >= 1,
+                    "counted")
 
 
 def scene_it_closes_its_ends():
@@ -363,6 +488,22 @@ def scene_a_connection_stays_with_its_process():
             daemon, "connections") == 6, "three have gone")
         late = handled.app(daemon)
         scene.equal(pid_of(late), gone, "the next goes where the fewest are")
+
+
+def scene_bound_by_channel():
+    told = Told("channel = chat.*")
+    with scene.Daemon(told.conf) as daemon:
+        client = daemon.ws("chat.one")
+        daemon.publish("chat.one", "heard")
+        scene.equal(client.read_text(), "heard", "it hears its channel")
+        client.send_text("to the handler")
+        told.wait(lambda e: e.get("text") == "to the handler", "a message")
+        scene.equal([e.get("channel") for e in told.events()],
+                    ["chat.one", None], "its open names the channel")
+        daemon.publish("chat.one", "again")
+        scene.equal(client.read_text(), "again",
+                    "what went to the handler was not published")
+        client.close()
 
 
 def scene_a_program_that_cannot_run():

@@ -80,6 +80,32 @@ def scene_at_any_byte():
     check(file.name, talkers, lost)
 
 
+def scene_with_more_than_its_pipe_holds():
+    """What was not wholly written cannot have been read, and is not lost."""
+    file = tempfile.NamedTemporaryFile(dir=scene.TMP)
+    conf = handled.conf(
+        f"exec = {scene.PY} {handled.EXEC}/told.py {file.name}",
+        "path = /app", "backoff_min = 1ms", "backoff_max = 2ms")
+    with scene.Daemon(conf) as daemon:
+        clients = [handled.app(daemon) for _ in range(21)]
+        handled.wait_metric(daemon, "events_total", 21)
+        clients[0].send_text("wait /no/such/file")
+        for n, client in enumerate(clients[1:]):
+            client.send_text(f"{n} " + "x" * 30000)
+        handled.wait_metric(daemon, "busy", 21)
+        os.kill(handled.children(daemon)[0], signal.SIGKILL)
+        # 21 opens, 21 messages and an error for each connection.
+        handled.wait_metric(daemon, "events_total", 63)
+        lost = int(handled.handler_metric(daemon, "lost_total"))
+        scene.check(1 <= lost <= 5, f"{lost} of 21 events were in the pipe")
+        with open(file.name, encoding="utf-8") as told:
+            texts = re.findall(r'"text":"(\d+) x', told.read())
+        scene.equal(len(set(texts)), len(texts), "none came twice")
+        scene.equal(len(texts), 21 - lost, "all others came")
+        for client in clients:
+            client.close()
+
+
 def heard_from(name):
     """The talkers of whom a message has come."""
     with open(name, encoding="utf-8", errors="replace") as told:

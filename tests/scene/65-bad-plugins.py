@@ -23,7 +23,7 @@ def scene_that_cannot_be_loaded():
     text = scene.TMP / "text.so"
     text.write_text("not an object")
     fails(handled.conf("plugin = /no/such.so", "path = /app"), 2,
-          "[handler it] plugin: /no/such.so", "No such file")
+          "earshot.conf:3: [handler it] plugin: /no/such.so: No such file")
     fails(handled.conf(f"plugin = {text}", "path = /app"), 2,
           "[handler it] plugin:", str(text))
     none = next(os.path.join("/lib/x86_64-linux-gnu", n) for n in

@@ -3,9 +3,10 @@
 """[file NAME]: followed by its name, through rotation, truncation, restarts.
 """
 import os
+import pathlib
 import sys
 import tempfile
-import pathlib
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
@@ -189,6 +190,183 @@ def scene_a_place_that_cannot_be_kept():
         append(path, b"2\n")
         scene.equal(texts(consumer, 2), ["1", "2"], "and it goes on")
         scene.equal(daemon.log_count("cannot be kept"), 1, "told once")
+
+
+def scene_it_dies():
+    """SIGKILL: some lines come twice then, none is lost."""
+    home = folder()
+    path, state = home / "log", home / "state"
+    state.mkdir()
+    path.write_text("")
+    conf = file_feed(path, state=state) + \
+        "[channel **]\nhistory_messages = 100000\n"
+    heard = []
+    written = 0
+    for life in range(4):
+        daemon = scene.Daemon(conf)
+        state_is(daemon, "running")
+        consumer = daemon.ws("log", "?from=oldest")
+        last = written + 300
+        place = state / "file-log.place"
+        before = life and place.read_text()  # once without, as well
+        while written < last or (life > 0 and place.read_text() == before):
+            append(path, b"%d\n" % written)
+            written += 1
+            if written == last - 100 and life % 2:
+                os.rename(path, f"{path}.{life}")
+            while not heard or heard[-1] != written - 1:
+                heard.append(int(consumer.read_text()))
+        append(path, b"%d\n" % written)  # perhaps unheard
+        written += 1
+        daemon.process.kill()
+        daemon.process.wait()
+    with scene.Daemon(conf) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        while not heard or heard[-1] != written - 1:
+            heard.append(int(consumer.read_text()))
+    scene.equal(sorted(set(heard)), list(range(written)), "none is lost")
+    scene.check(len(heard) > written, f"{len(heard) - written} came twice")
+
+
+def scene_lines_are_heard_when_they_are_written():
+    """Rotated while nobody followed, the next file is watched, too."""
+    home = folder()
+    path, state = home / "log", home / "state"
+    state.mkdir()
+    path.write_text("")
+    conf = file_feed(path, state=state)
+    with scene.Daemon(conf) as daemon:
+        state_is(daemon, "running")
+    append(path, b"old\n")
+    os.rename(path, f"{path}.1")
+    path.write_text("")
+    with scene.Daemon(conf) as daemon:
+        consumer = daemon.ws("log", "?from=oldest")
+        scene.equal(consumer.read_text(), "old", "what was rotated")
+        append(path, b"first\n")
+        scene.equal(consumer.read_text(), "first", "its successor")
+        started = time.monotonic()
+        for i in range(20):
+            append(path, b"%d\n" % i)
+            scene.equal(consumer.read_text(), f"{i}", f"{i}")
+        scene.in_time(time.monotonic() - started, 1, "not by looks alone")
+
+
+def scene_what_no_event_tells_is_found():
+    """The name is in another folder than the file: a look, each 5 s."""
+    path, other = folder() / "log", folder() / "target"
+    path.symlink_to(other)
+    other.write_text("")
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        other.unlink()
+        state_is(daemon, "waiting")
+        append(other, b"new\n")
+        scene.equal(consumer.read_text(), "new", "found all the same")
+
+
+def scene_what_is_there_at_the_stop_is_read():
+    path = folder() / "log"
+    path.write_text("")
+    conf = file_feed(path, "max_rate = 10\n") + \
+        "[channel **]\nhistory_messages = 100000\n"
+    lines = [f"{i} " + "x" * 100 for i in range(3000)]
+    daemon = scene.Daemon(conf)
+    state_is(daemon, "running")
+    consumer = daemon.ws("log")
+    append(path, "".join(line + "\n" for line in lines).encode())
+    consumer.read_text()
+    daemon.signal()
+    scene.equal(texts(consumer, len(lines) - 1), lines[1:],
+                "five reads' worth of lines")
+    scene.equal(consumer.read_closed()[0], 1001, "then the close")
+    scene.equal(daemon.wait(), 0, "exit code")
+
+
+def scene_a_folder_takes_the_name():
+    path = folder() / "log"
+    path.write_text("")
+    with scene.Daemon(file_feed(path, "backoff_max = 50ms\n"
+                                "backoff_min = 10ms")) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        with open(path, "a", encoding="ascii", buffering=1) as file:
+            os.rename(path, f"{path}.old")
+            os.mkdir(path)
+            state_is(daemon, "backoff")
+            file.write("still here\n")
+            scene.equal(consumer.read_text(), "still here",
+                        "who has the old one is heard")
+        os.rmdir(path)
+        path.write_text("new\n")
+        scene.equal(consumer.read_text(), "new", "and so is the new one")
+        state_is(daemon, "running")
+        since = len(daemon.lines)
+        path.unlink()
+        os.mkdir(path)
+        again = daemon.wait_log(r"; again in (\d+) ms", since=since)
+        scene.check(int(again[1]) <= 10, "its back-off has begun anew")
+        scene.check(daemon.metric("feed_failures_total", feed="log") >= 1,
+                    "counted")
+
+
+def scene_one_that_may_not_be_read():
+    home = folder()
+    path = home / "log"
+    path.write_text("secret\n")
+    path.chmod(0)
+    for at in scene.TMP, home:
+        at.chmod(0o755)
+    prefix = []
+    if os.geteuid() == 0:  # who may read everything
+        prefix = ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]
+    with scene.Daemon(file_feed(path, "begin = start\nbackoff_max = 50ms\n"
+                                "backoff_min = 10ms"),
+                      prefix=prefix) as daemon:
+        daemon.wait_log("file cannot be read: Permission denied; again in")
+        state_is(daemon, "backoff")
+        path.chmod(0o600)
+        scene.equal(daemon.ws("log", "?from=oldest").read_text(), "secret",
+                    "once it may")
+
+
+def scene_many_rotations_at_once():
+    """A hundred between two looks: read, or counted and told."""
+    path = folder() / "log"
+    path.write_text("")
+    with scene.Daemon(file_feed(path)) as daemon:
+        state_is(daemon, "running")
+        consumer = daemon.ws("log")
+        for i in range(100):
+            append(path, b"%d\n" % i)
+            os.rename(path, f"{path}.{i}")
+        append(path, b"the end\n")
+        got = 0
+        while consumer.read_text() != "the end":
+            got += 1
+        missed = 0
+        if got < 100:
+            told = daemon.wait_log(r"rotated too fast, (\d+) were missed")
+            missed = int(told[1])
+            scene.equal(daemon.metric("feed_failures_total", feed="log"),
+                        missed, "counted")
+        scene.check(got >= 64, f"{got} were read")
+        scene.check(got + missed >= 100, f"{missed} were missed")
+
+
+def scene_a_file_that_comes_and_goes():
+    path = folder() / "log"
+    with scene.Daemon(file_feed(path)) as daemon:
+        for i in range(60):
+            state_is(daemon, "waiting")
+            append(path, b"%d\n" % i)
+            daemon.wait_metric("feed_messages_total", i + 1, feed="log")
+            path.unlink()
+        state_is(daemon, "waiting")
+        scene.check(daemon.metric("feed_failures_total", feed="log") >= 60,
+                    "counted")
+        scene.check(daemon.log_count("does not exist") <= 45, "not each told")
 
 
 def scene_limits():

@@ -5,6 +5,7 @@ import os
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
+import control
 import scene
 
 ONCE = "backoff_min = 1h\nbackoff_max = 1h\n"
@@ -63,6 +64,67 @@ def scene_restart():
                         f"{name}: once")
 
 
+def scene_consumers_that_come_and_go():
+    """On demand: what they do is in the log a bounded number of times."""
+    script = scene.TMP / "stubborn.sh"
+    go = scene.TMP / "may-end"
+    script.write_text("trap '' TERM\necho up\n"
+                      f"until [ -e {go} ]; do sleep 0.01; done\n")
+    conf = command("stubborn", f"sh {script}",
+                   "start = demand\nstop_timeout = 1h\n") + \
+        command("quick", "sh -c 'echo up; exec sleep 1000'", "start = demand")
+    daemon = scene.Daemon(conf)
+    state_is(daemon, "stubborn", "waiting")
+    daemon.ws("stubborn", "?from=oldest").read_text()
+    for _ in range(30):
+        daemon.ws("stubborn").close()
+    daemon.wait_metric("channel_consumers", 0, channel="stubborn")
+    state_is(daemon, "stubborn", "stopping")
+    scene.equal(daemon.log_count("asked to stop feed=stubborn"), 1,
+                "asked once")
+    for _ in range(50):
+        state_is(daemon, "quick", "waiting")
+        consumer = daemon.ws("quick")
+        consumer.read_text()
+        consumer.close()
+    state_is(daemon, "quick", "waiting")
+    scene.equal(daemon.metric("feed_restarts_total", feed="quick"), 49,
+                "started by each")
+    lines = daemon.log_count("feed=quick")
+    scene.check(lines < 90, f"{lines} lines of 50 lives")
+    go.touch()
+    scene.equal(daemon.stop(), 0, "exit code")
+
+
+def scene_a_reload_waits_for_what_it_replaces():
+    """Two with one channel never run at once; who listens is known."""
+    notes, go = scene.TMP / "notes", scene.TMP / "may-go"
+    script = scene.TMP / "noting.sh"
+    script.write_text(
+        f"trap 'until [ -e {go} ]; do sleep 0.01; done;"
+        f" echo end >>{notes}; exit' TERM\n"
+        f"echo begin >>{notes}\necho $N\nwhile :; do sleep 0.01; done\n")
+
+    def conf(name, number, more=""):
+        return (f"[command {name}]\nexec = sh {script}\nchannel = c\n"
+                f"environment = N={number}\n{more}\n"
+                "[command other]\nexec = sleep 1000\nchannel = other\n")
+    with control.Daemon(conf("a", 1)) as daemon:
+        consumer = daemon.ws("c", "?from=oldest")
+        scene.equal(consumer.read_text(), "1", "the first")
+        daemon.reload(conf("a", 2))  # changed
+        daemon.reload(conf("b", 3, "start = demand\n"))  # another, on demand
+        daemon.wait_log("asked to stop feed=a")
+        scene.equal(notes.read_text(), "begin\n", "the first is still there")
+        go.touch()
+        scene.equal(consumer.read_text(), "3", "the last, somebody listens")
+        scene.equal(notes.read_text(), "begin\nend\nbegin\n", "one by one")
+        scene.equal(daemon.log_count("command runs.*feed=other"), 1,
+                    "another is not touched")
+        consumer.close()
+        state_is(daemon, "b", "waiting")
+
+
 def scene_memory():
     program = 'python3 -c "print(len(bytearray(400000000)), flush=True)"'
     conf = command("much", program, ONCE + "memory_max = 256M") + \
@@ -98,6 +160,10 @@ def scene_rate_holds_the_program_back():
         scene.check(now < 5000, f"{now} messages, not millions")
         scene.check(first['feed_over_rate_total{feed="yes",kind="command"}']
                     == 0, "none dropped")
+        with open(f"/proc/{daemon.pid}/status", encoding="ascii") as file:
+            peak = next(int(line.split()[1]) for line in file
+                        if line.startswith("VmHWM"))
+        scene.check(peak < 40000 * scene.SLOWNESS, f"{peak} KiB: it waits")
 
 
 def scene_three_consumers_get_all_of_find():

@@ -355,12 +355,15 @@ def scene_silence():
                         "ping_interval = 100ms\npong_timeout = 100ms\n") + \
             upstream("stale", two.url(), more=QUICK +
                      "ping_interval = 50ms\nstale_after = 300ms\n") + \
-            upstream("quiet", two.url(), more=QUICK +
-                     "ping_interval = 20ms\npong_timeout = 2s\n")
+            upstream("quiet", two.url(), more=QUICK + "ping_interval = 20ms\n"
+                     f"pong_timeout = {scene.SLOWNESS}s\n")
         with scene.Daemon(conf) as daemon:
             error_is(daemon, "deaf", "has not answered a ping within 100 ms")
             error_is(daemon, "stale", "has said nothing for 300 ms")
             daemon.wait_log("said nothing.*feed=stale", count=3)
+            # Twice as long as it would take without pongs.
+            daemon.wait_metric("feed_state_seconds", 2 * scene.SLOWNESS + 1,
+                               feed="quiet")
             scene.equal(daemon.metric("feed_restarts_total", feed="quiet"), 0,
                         "who answers pings stays")
 
@@ -414,6 +417,36 @@ def scene_close_storm():
             took = time.monotonic() - time_0
             scene.check(took > 0.4, f"8 connections in {took:.2f} s: "
                                     "the back-off grows")
+
+
+def scene_backoff_is_over_when_it_was_open():
+    lives = [0]
+
+    async def serve(sock, _path):
+        lives[0] += 1
+        if lives[0] == 5:
+            await sock.send("a while")
+            await stop.wait()
+        await sock.close(1011)
+    with upstreams.Server(serve) as server:
+        stop = server.call(make_event())
+        with scene.Daemon(upstream(
+                "late", server.url(),
+                more="backoff_min = 50ms\nbackoff_max = 400ms\n")) as daemon:
+            pattern = r"again in (\d+) ms feed=late"
+            scene.check(int(daemon.wait_log(pattern, count=4)[1]) >= 200,
+                        "longer and longer")
+            daemon.wait_metric("feed_messages_total", 1, feed="late")
+            daemon.wait_metric("feed_state_seconds", 1, feed="late",
+                               state="running")
+            since = len(daemon.lines)
+            server.loop.call_soon_threadsafe(stop.set)
+            after = int(daemon.wait_log(pattern, since=since)[1])
+            scene.check(after <= 50, f"after a second {after} ms again")
+
+
+async def make_event():
+    return asyncio.Event()
 
 
 def scene_urls_that_are_none():

@@ -48,10 +48,10 @@ def hear(consumer, count=3):
 
 def flap(daemon, server, consumer, break_it, mend):
     hear(consumer)
-    opened = daemon.log_count("upstream is open")
+    opened = daemon.metric("feed_restarts_total", feed="u")
     break_it()
     mend()
-    daemon.wait_log("upstream is open", count=opened + 1)
+    daemon.wait_metric("feed_restarts_total", opened + 1, feed="u")
     while consumer.read_text() != "0":  # of the new connection
         pass
     hear(consumer)
@@ -118,11 +118,10 @@ def scene_silent():
         """What is open goes silent, new connections are fine."""
         ports = {s.remote_address[1] for s in list(server.sockets)} - silent
         silent.update(ports)
-        for port in ports:
-            ipt("-A", "OUTPUT", "-p", "tcp", "--sport", str(port), "-j",
-                "DROP")
-            ipt("-A", "OUTPUT", "-p", "tcp", "--dport", str(port), "-j",
-                "DROP")
+        for port in ports:  # others may get that number, too
+            for ends in (port, server.port), (server.port, port):
+                ipt("-A", "OUTPUT", "-p", "tcp", "--sport", str(ends[0]),
+                    "--dport", str(ends[1]), "-j", "DROP")
     with upstreams.Server(tick, ping_interval=None,
                           close_timeout=0.1) as server:
         rounds(drop, lambda: None, server, "silent, half open")

@@ -267,6 +267,31 @@ def scene_one_callback_longer_than_stale_after():
                         "no reconnect: the silence is our own")
 
 
+def scene_the_name_of_a_connection_that_has_gone():
+    """The next one of the upstream is where it was, and is not it."""
+    names, answers = [], []
+
+    async def serve(sock, _path):
+        await sock.send("name")
+        names.append(await sock.recv())
+        await sock.send("remember" if len(names) == 1 else "stale")
+        if len(names) == 1:
+            await sock.send("name")
+            await sock.recv()
+            return
+        answers.append(await sock.recv())
+        await upstreams.stay(sock)
+    with upstreams.Server(serve) as server:
+        conf = handled.conf(
+            f"exec = {scene.PY} {handled.EXEC}/needs.py /dev/null",
+            "upstream = u", more=upstream(server))
+        with scene.Daemon(conf):
+            scene.wait_until(lambda: answers, "an answer")
+            scene.check(names[0].split(".")[0] == names[1].split(".")[0] and
+                        names[0] != names[1], f"{names[0]}, {names[1]}")
+            scene.equal(answers[0], "ENOTCONN " * 3 + "ENOTCONN", "refused")
+
+
 def scene_a_peer_that_does_not_read():
     """The answers wait, then the questions do; none is lost."""
     total, size = 350, 100000  # more than the kernel takes
@@ -300,8 +325,8 @@ def scene_a_peer_that_does_not_read():
             scene.wait_until(lambda: len(state["answers"]) == total,
                              "all answers", seconds=20)
             scene.equal(state["answers"], list(range(total)), "in order")
-            scene.check(handled.handler_metric(daemon, "again_total") > 0,
-                        "send_bytes_max was reached")
+            scene.check(handled.handler_metric(daemon, "pauses_total") > 0,
+                        "its reader paused")
 
 
 def stands_still(state):

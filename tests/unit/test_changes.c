@@ -111,6 +111,41 @@ only_so_many_are_remembered(void **state)
 	assert_true(take(&changes));
 	assert_int_equal(changes.count, CHANGES_NAMES_MAX);
 	assert_string_equal(changes.names[0], "log.6");
+	assert_int_equal(changes.forgotten, 5);
+	event(IN_Q_OVERFLOW, 0, NULL);
+	assert_true(take(&changes));
+	assert_int_equal(changes.forgotten, 6);
+}
+
+static void
+who_is_dropped_leaves_the_others(void **state)
+{
+	struct changes changes = { .count = 0 };
+
+	(void)state;
+	move(1, "log", "a");
+	move(2, "log", "b");
+	move(3, "log", "c");
+	event(IN_MOVED_FROM, 4, "c");
+	assert_true(take(&changes));
+	changes_drop(&changes, 2);
+	assert_int_equal(changes.count, 1);
+	event(IN_MOVED_TO, 4, "c.1"); /* its other half */
+	(void)take(&changes);
+	assert_int_equal(changes.count, 1);
+	assert_string_equal(changes.names[0], "c.1");
+	event(IN_MOVED_FROM, 5, "c.1");
+	(void)take(&changes);
+	changes_drop(&changes, 1);
+	event(IN_MOVED_TO, 5, "c.2"); /* of one that is open already */
+	(void)take(&changes);
+	assert_int_equal(changes.count, 0);
+	event(IN_MOVED_FROM, 6, "log");
+	(void)take(&changes);
+	changes_drop(&changes, 0);
+	event(IN_MOVED_TO, 6, "d");
+	(void)take(&changes);
+	assert_string_equal(changes.names[0], "d");
 }
 
 static void
@@ -134,6 +169,7 @@ main(void)
 		cmocka_unit_test(who_was_moved_away_is_followed),
 		cmocka_unit_test(a_move_may_come_in_two_reads),
 		cmocka_unit_test(only_so_many_are_remembered),
+		cmocka_unit_test(who_is_dropped_leaves_the_others),
 		cmocka_unit_test(half_an_event_is_none),
 	};
 

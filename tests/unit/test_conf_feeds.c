@@ -24,7 +24,7 @@ static const char *const sections[CONF_FEED_KINDS] = {
 			"framing = null\nmode = 0600\nowner = o\ngroup = g\n"
 			"connections_max = 3\n",
 	[CONF_UPSTREAM] =
-	    "[upstream x]\nurl = ws://a/b?c wss://[::1]:5\nsend = one two\n"
+	    "[upstream x]\nurl = wss://a/b?c ws://[::1]:5\nsend = one two\n"
 	    "header = A: b\nsubprotocol = p.v1\norigin = https://o\nca = /c\n"
 	    "certificate = /d\nkey = /e\nconnect_timeout = 1s\n"
 	    "ping_interval = 2s\npong_timeout = 3s\nstale_after = 4s\n"
@@ -86,7 +86,7 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(socket->connections_max, 3);
 	upstream = &conf->upstreams[0];
 	assert_int_equal(upstream->urls.count, 2);
-	assert_string_equal(upstream->urls.items[1], "wss://[::1]:5");
+	assert_string_equal(upstream->urls.items[1], "ws://[::1]:5");
 	assert_string_equal(upstream->sends.items[0], "one two");
 	assert_string_equal(upstream->headers.items[0], "A: b");
 	assert_string_equal(upstream->subprotocol, "p.v1");
@@ -170,6 +170,26 @@ what_only_the_whole_can_tell(void **state)
 }
 
 static void
+headers_have_to_fit_into_a_request(void **state)
+{
+	char text[32768];
+	size_t len;
+	int i;
+
+	(void)state;
+	len = (size_t)snprintf(text, sizeof(text),
+	    LISTENER "[upstream u]\nurl = ws://a\nchannel = c\n");
+	for (i = 0; i < 8; i++)
+		len += (size_t)snprintf(
+		    text + len, sizeof(text) - len, "header = A: %0955d\n", i);
+	conf_free(told_nothing(text));
+	(void)snprintf(text + len, sizeof(text) - len, "header = B: 1\n");
+	told_exactly(text,
+	    "f:3: [upstream u] has 7686 bytes of header, expected at most "
+	    "7680\n");
+}
+
+static void
 values_are_refused_with_what_would_do(void **state)
 {
 	(void)state;
@@ -178,7 +198,8 @@ values_are_refused_with_what_would_do(void **state)
 	    "header = none\nsubprotocol = a b\norigin = *\n"
 	    "[socket s]\nchannel = d\npath = here\nmode = rw\nkind = tcp\n"
 	    "[command x]\nchannel = e\nexec = a\nenvironment = =1\n"
-	    "over_rate = stop\n",
+	    "over_rate = stop\n"
+	    "[upstream v]\nchannel = f\nurl = ws://[::1] wss://[::1]:5\n",
 	    "f:5: url = http://a, expected ws://HOST[:PORT][/PATH] or "
 	    "wss://...\n"
 	    "f:6: url = b://c, expected ws://HOST[:PORT][/PATH] or wss://...\n"
@@ -191,7 +212,9 @@ values_are_refused_with_what_would_do(void **state)
 	    "f:13: mode = rw, expected octal permissions, as in 0660\n"
 	    "f:14: kind = tcp, expected stream or datagram\n"
 	    "f:18: environment = =1, expected NAME=VALUE\n"
-	    "f:19: over_rate = stop, expected wait or drop\n");
+	    "f:19: over_rate = stop, expected wait or drop\n"
+	    "f:22: url = wss://[::1]:5, expected a name or an IPv4 address "
+	    "behind wss://\n");
 }
 
 static void
@@ -238,6 +261,7 @@ main(void)
 		cmocka_unit_test(feeds_that_differ_in_any_key_differ),
 		cmocka_unit_test(the_line_of_a_feed_makes_no_difference),
 		cmocka_unit_test(what_only_the_whole_can_tell),
+		cmocka_unit_test(headers_have_to_fit_into_a_request),
 		cmocka_unit_test(values_are_refused_with_what_would_do),
 		cmocka_unit_test(the_last_reference_frees),
 		cmocka_unit_test(descriptors_are_counted),

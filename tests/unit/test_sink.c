@@ -8,6 +8,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -38,6 +39,26 @@ do_init(struct rig *r)
 	sink_init(&sink, "test", &conf, &r->conf->limits, r->hub, r->net);
 	sink.ready = on_ready;
 	sink.arg = &readies;
+}
+
+/* Runs fn; what the log was told meanwhile. */
+static void
+read_log(void (*fn)(struct rig *r), char *ret_log, size_t size)
+{
+	FILE *file = tmpfile();
+	int saved = dup(STDERR_FILENO);
+	size_t n;
+
+	assert_non_null(file);
+	assert_true(saved >= 0);
+	assert_true(dup2(fileno(file), STDERR_FILENO) >= 0);
+	rig_do(rig, fn);
+	assert_true(dup2(saved, STDERR_FILENO) >= 0);
+	close(saved);
+	rewind(file);
+	n = fread(ret_log, 1, size - 1, file);
+	ret_log[n] = '\0';
+	fclose(file);
 }
 
 static int
@@ -186,6 +207,37 @@ above_the_rate_messages_may_be_dropped(void **state)
 }
 
 static void
+do_rubbish(struct rig *r)
+{
+	int i;
+
+	es_loop_assert(r->net);
+	for (i = 0; i < 60; i++)
+		publish(SINK_ANY, "\xff");
+}
+
+static void
+what_is_dropped_is_told_once_in_a_while(void **state)
+{
+	char log[4096];
+
+	(void)state;
+	conf.max_rate = 200;
+	conf.over_rate = CONF_OVER_RATE_DROP;
+	conf.not_utf8 = CONF_NOT_UTF8_REJECT;
+	rig_do(rig, do_init);
+	read_log(do_many, log, sizeof(log));
+	assert_non_null(strstr(log, "test's messages above max_rate are "
+				    "dropped, 1 so far feed=n channel=c\n"));
+	assert_int_equal(strchr(log, '\n') + 1 - log, strlen(log));
+	read_log(do_rubbish, log, sizeof(log));
+	assert_non_null(strstr(log, "test's messages that are not UTF-8 are "
+				    "dropped, 1 so far feed=n channel=c\n"));
+	assert_int_equal(strchr(log, '\n') + 1 - log, strlen(log));
+	assert_int_equal(sink.not_utf8, 60);
+}
+
+static void
 do_full(struct rig *r)
 {
 	es_loop_assert(r->net);
@@ -300,6 +352,7 @@ main(void)
 		TEST(what_is_no_text_may_be_replaced),
 		TEST(above_the_rate_messages_wait_in_order),
 		TEST(above_the_rate_messages_may_be_dropped),
+		TEST(what_is_dropped_is_told_once_in_a_while),
 		TEST(what_the_hub_has_no_memory_for_waits),
 		TEST(who_cannot_wait_drops_it),
 		TEST(a_flush_waits_for_nothing),
