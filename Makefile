@@ -168,7 +168,8 @@ $(HELPERS): $(B)/%: $(B)/obj/%.o $(call objects,$(call PARTS,lib)) $(LIBRARY)
 	$(Q)$(LINK) -lcmocka $(LIBS)
 
 # As plugins are built by others: nothing of the daemon is linked.
-PLUGIN_LIBS = $(if $(filter %/lookup.so,$@),-lsqlite3)
+PLUGIN_LIBS = $(if $(filter %/lookup.so,$@),-lsqlite3) \
+	$(if $(filter %/members.so,$@),-ljansson)
 $(PLUGINS): $(B)/%.so: %.c Makefile
 	@mkdir -p $(@D) && echo '  SO    $@'
 	$(Q)$(CC) $(ALL_CFLAGS) -fPIC -shared -MMD -MP -MF $(@:.so=.d) \

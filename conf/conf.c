@@ -31,7 +31,10 @@ static const struct conf_channel channel_defaults = {
 };
 
 static const struct conf conf_defaults = {
-	.anonymous = CONF_SUBSCRIBE,
+	.auth = {
+		.anonymous = CONF_SUBSCRIBE,
+		.token_leeway_us = 30 * LIMITS_S,
+	},
 	.drain_timeout_us = 10 * LIMITS_S,
 	.drain_retry_spread_us = 2 * LIMITS_S,
 	.drain_close_rate = 5000,
@@ -150,6 +153,7 @@ conf_free(struct conf *conf)
 	memory_free(conf->channels);
 	feeds_fini(conf);
 	handlers_fini(conf);
+	auth_fini(&conf->auth);
 	memory_free(conf->tls_certificate);
 	memory_free(conf->tls_key);
 	memory_free(conf->state_directory);

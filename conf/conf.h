@@ -13,6 +13,7 @@
  * Threads  Pure but for conf_read_files(), which reads files: any thread.
  */
 
+#include "conf/auth.h"
 #include "conf/feeds.h"
 #include "conf/limits.h"
 
@@ -27,7 +28,6 @@ enum conf_overrun {
 	CONF_OVERRUN_LATEST,
 	CONF_OVERRUN_CLOSE
 };
-enum conf_rights { CONF_SUBSCRIBE = 1, CONF_PUBLISH = 2 };
 
 struct conf_listener {
 	char *name; /* "" where the section has none */
@@ -63,6 +63,7 @@ struct conf_handler {
 	struct conf_list channels; /* patterns: raw connections to those */
 	struct conf_list consumes, filters; /* patterns: messages of those */
 	struct conf_list upstreams; /* names of sections [upstream] */
+	bool token_required; /* of who connects */
 	struct conf_option *options;
 	size_t option_count;
 	int64_t workers, window; /* processes of exec; events in a pipe */
@@ -79,7 +80,7 @@ struct conf {
 	struct conf_listener *listeners; /* at least one after conf_finish() */
 	size_t listener_count;
 	char *tls_certificate, *tls_key; /* NULL: not given */
-	unsigned anonymous; /* enum conf_rights, default subscribe */
+	struct conf_auth auth;
 	int64_t drain_timeout_us; /* 10 s */
 	int64_t drain_retry_spread_us; /* 2 s */
 	int64_t drain_close_rate; /* closes per second, 5000 */
@@ -110,10 +111,7 @@ struct conf *conf_new(void);
 struct conf *conf_ref(struct conf *conf);
 void conf_free(struct conf *conf); /* the last reference; NULL: no-op */
 
-/*
- * Reads one text; file is the name faults carry.  The number of faults told,
- * or -ENOMEM.
- */
+/* Reads one text; faults name file.  How many were told, or -ENOMEM. */
 int conf_read_text(struct conf *conf, const char *file, const char *text,
     size_t len, conf_fault_fn fault, void *arg);
 

@@ -112,6 +112,10 @@ struct conf_feed *feed_at(
 void feeds_fini(struct conf *conf);
 void feed_check(struct reader *reader, const struct section *section);
 
+/* auth.c */
+
+void auth_fini(struct conf_auth *auth);
+
 /* handlers.c */
 
 int handler_add(struct conf *conf, const struct section *section);

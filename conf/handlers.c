@@ -123,6 +123,21 @@ static SETTER(add_upstream)
 	return list_add(list, value.at, value.len);
 }
 
+static SETTER(set_token)
+{
+	static const struct choice choices[] = {
+		{ "optional", false },
+		{ "required", true },
+	};
+	const int chosen = choose(value, choices, LENGTH(choices));
+
+	if (chosen < 0)
+		fault_expected(reader, key, value, "required or optional");
+	else
+		*(bool *)field = chosen;
+	return 0;
+}
+
 /* Options */
 
 /* The option of that key, made if there is none.  NULL: no memory. */
@@ -172,6 +187,7 @@ const struct key handler_keys[] = {
 	{ SECTION_HANDLER, "filter", add_pattern, FIELD(filters), 0, 0, LIST },
 	{ SECTION_HANDLER, "upstream", add_upstream,
 	    FIELD(upstreams), 0, 0, LIST },
+	{ SECTION_HANDLER, "token", set_token, FIELD(token_required), 0, 0, 0 },
 	{ SECTION_HANDLER, "option.KEY", set_option, 0, 0, 0, LIST | PREFIX },
 	{ SECTION_HANDLER, "workers", set_COUNT, FIELD(workers), 1, 1024, 0 },
 	{ SECTION_HANDLER, "window", set_COUNT, FIELD(window), 1, 1024, 0 },
@@ -298,8 +314,8 @@ conf_handler_equal(const struct conf_handler *a, const struct conf_handler *b)
 	       list_equal(&a->consumes, &b->consumes) &&
 	       list_equal(&a->filters, &b->filters) &&
 	       list_equal(&a->upstreams, &b->upstreams) &&
-	       options_equal(a, b) && a->workers == b->workers &&
-	       a->window == b->window &&
+	       a->token_required == b->token_required && options_equal(a, b) &&
+	       a->workers == b->workers && a->window == b->window &&
 	       a->callback_timeout_us == b->callback_timeout_us &&
 	       a->queue_messages == b->queue_messages &&
 	       a->queue_bytes == b->queue_bytes &&
@@ -403,6 +419,26 @@ check_upstreams(struct reader *reader, const struct section *section)
 	}
 }
 
+static void
+check_token(struct reader *reader, const struct section *section)
+{
+	const struct conf *conf = &reader->conf->public;
+	const struct conf_handler *handler = &conf->handlers[section->index];
+
+	if (!handler->token_required)
+		return;
+	if (handler->paths.count + handler->channels.count == 0)
+		reader_fault(reader,
+		    "%s has token = required, expected path or channel: who "
+		    "connects",
+		    quote_section(section).text);
+	if (conf->auth.token_keys.count == 0)
+		reader_fault(reader,
+		    "%s has token = required, expected [auth] token_key: what "
+		    "to check it with",
+		    quote_section(section).text);
+}
+
 void
 handler_check(struct reader *reader, const struct section *section)
 {
@@ -429,4 +465,5 @@ handler_check(struct reader *reader, const struct section *section)
 		    quote_section(section).text);
 	check_paths(reader, section);
 	check_upstreams(reader, section);
+	check_token(reader, section);
 }

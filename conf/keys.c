@@ -178,34 +178,6 @@ set_level(struct reader *reader, const struct key *key, void *field,
 	return 0;
 }
 
-static int
-set_rights(struct reader *reader, const struct key *key, void *field,
-    struct text value)
-{
-	static const struct choice choices[] = {
-		{ "subscribe", CONF_SUBSCRIBE },
-		{ "publish", CONF_PUBLISH },
-	};
-	struct text left = value, word;
-	unsigned rights = 0;
-
-	while (value_next_word(&left, &word)) {
-		int right = choose(word, choices, LENGTH(choices));
-
-		if (right < 0) {
-			rights = 0;
-			break;
-		}
-		rights |= (unsigned)right;
-	}
-	if (rights == 0 && !text_equals(value, "none"))
-		fault_expected(reader, key, value,
-		    "none, subscribe, publish or subscribe publish");
-	else
-		*(unsigned *)field = rights;
-	return 0;
-}
-
 /* Strings */
 
 int
@@ -421,8 +393,6 @@ static const struct key keys[] = {
 	    FIELD(conf, drain_retry_spread_us), 0, CONF_HOUR, 0 },
 	{ SECTION_DRAIN, "close_rate", set_COUNT,
 	    FIELD(conf, drain_close_rate), 1, 1000000, 0 },
-	{ SECTION_AUTH, "anonymous", set_rights,
-	    FIELD(conf, anonymous), 0, 0, 0 },
 	{ SECTION_CHANNEL, "history_messages", set_COUNT,
 	    FIELD(conf_channel, history_messages), 0, 1000000000, 0 },
 	{ SECTION_CHANNEL, "history_bytes", set_BYTES,
@@ -443,7 +413,7 @@ static const struct key keys[] = {
 };
 /* clang-format on */
 
-/* Of this table, then of the feeds' and the handlers'; NULL: no more. */
+/* Of this table, then of those of the other files; NULL: no more. */
 static const struct key *
 key_at(size_t index)
 {
@@ -453,7 +423,10 @@ key_at(size_t index)
 	if (index < feed_key_count)
 		return &feed_keys[index];
 	index -= feed_key_count;
-	return index < handler_key_count ? &handler_keys[index] : NULL;
+	if (index < handler_key_count)
+		return &handler_keys[index];
+	index -= handler_key_count;
+	return index < auth_key_count ? &auth_keys[index] : NULL;
 }
 
 /* A fault lists what could have been meant; limits are the most there are. */

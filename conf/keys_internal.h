@@ -1,7 +1,8 @@
 #ifndef CONF_KEYS_INTERNAL_H
 #define CONF_KEYS_INTERNAL_H
 
-/* keys_internal: rows of keys and setters, for keys*.c and handlers.c. */
+/* keys_internal: rows of keys and setters, for keys*.c, auth.c,
+ * handlers.c. */
 
 #include "conf/conf_internal.h"
 
@@ -49,6 +50,8 @@ extern const struct key feed_keys[];
 extern const size_t feed_key_count;
 extern const struct key handler_keys[];
 extern const size_t handler_key_count;
+extern const struct key auth_keys[];
+extern const size_t auth_key_count;
 
 #define CONF_MINUTE (60 * LIMITS_S)
 #define CONF_HOUR (60 * CONF_MINUTE)

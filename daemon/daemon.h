@@ -8,6 +8,7 @@
  */
 
 #include "conf/conf.h"
+#include "daemon/auth/token.h"
 #include "daemon/feed/feed.h"
 #include "daemon/handler/handler.h"
 #include "daemon/loop/loop.h"
@@ -24,6 +25,7 @@
 
 struct daemon {
 	struct conf *conf; /* the one that holds */
+	struct keyring *keyring; /* until the net room has it */
 	const char *conf_path;
 	es_loop *main_loop, *net_loop;
 	es_loop_thread *net_thread;

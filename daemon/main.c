@@ -131,13 +131,14 @@ tell_faults(const struct faults *faults)
 	    faults->count == 1 ? "" : "s");
 }
 
+/* The configuration that holds and the keys it names; NULL: faults, told. */
 static struct conf *
-load(void)
+load(struct keyring **ret_keyring)
 {
 	struct conf *conf = conf_new();
 	struct faults faults = { .count = 0 };
 	struct net_fault fault = { .configuration = true };
-	int files = -ENOMEM, whole = -ENOMEM;
+	int files = -ENOMEM, whole = -ENOMEM, keys;
 
 	if (conf != NULL)
 		files = conf_read_files(conf, arg_conf, on_fault, &faults);
@@ -145,9 +146,13 @@ load(void)
 		whole = conf_finish(conf, on_fault, &faults);
 	if (files == 0 && whole == 0 && net_check(conf, &fault) < 0)
 		on_fault(fault.text, &faults);
-	if (files == 0 && whole == 0 && faults.count == 0)
+	keys =
+	    whole >= 0 ? keyring_new(conf, on_fault, &faults, ret_keyring) : 0;
+	if (files == 0 && whole == 0 && keys == 0 && faults.count == 0)
 		return conf;
-	if (files < 0 || whole < 0)
+	if (keys == 0)
+		keyring_unref(*ret_keyring);
+	if (files < 0 || whole < 0 || keys < 0)
 		on_fault("configuration: out of memory", &faults);
 	tell_faults(&faults);
 	conf_free(conf);
@@ -296,8 +301,10 @@ open_on_net(void *arg, es_value *ret)
 
 	(void)ret;
 	es_loop_assert(daemon->net_loop);
-	error = net_open(daemon->conf, daemon->net_loop, daemon->fds_max,
-	    &daemon->net, &daemon->fault);
+	error = net_open(daemon->conf, daemon->keyring, daemon->net_loop,
+	    daemon->fds_max, &daemon->net, &daemon->fault);
+	keyring_unref(daemon->keyring); /* the net room has its own */
+	daemon->keyring = NULL;
 	if (error == 0)
 		error = open_handlers(daemon);
 	if (error < 0)
@@ -526,12 +533,13 @@ main(int argc, char **argv)
 		return code - 1;
 	log_set_sink(journal_sink());
 	daemon.conf_path = arg_conf;
-	daemon.conf = load();
+	daemon.conf = load(&daemon.keyring);
 	if (daemon.conf == NULL)
 		return EXIT_CONFIGURATION;
 	if (arg_limits)
 		conf_print_limits(daemon.conf, put_limit, stdout);
 	if (arg_check || arg_limits) {
+		keyring_unref(daemon.keyring);
 		conf_free(daemon.conf);
 		return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_START;
 	}
@@ -539,6 +547,7 @@ main(int argc, char **argv)
 	if (listen_take(&daemon.passed, on_unusable_socket, NULL) < 0 ||
 	    es_signals_block(signals) < 0 || log_start() < 0) {
 		log_error("sockets, signals or log writer: cannot start");
+		keyring_unref(daemon.keyring);
 		conf_free(daemon.conf);
 		return EXIT_START;
 	}
@@ -549,6 +558,7 @@ main(int argc, char **argv)
 	listen_free(&daemon.passed);
 	log_info("exit %d", code);
 	log_stop(ES_S(1));
+	keyring_unref(daemon.keyring);
 	conf_free(daemon.conf);
 	return code;
 }

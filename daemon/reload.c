@@ -51,6 +51,7 @@ struct reload {
 	struct daemon *daemon; /* on the net loop only */
 	char *path;
 	struct conf *conf; /* NULL: not read */
+	struct keyring *keyring; /* conf's; NULL: no keys, or not read */
 	struct told faults, restart;
 	int error;
 	/* Who asked. */
@@ -66,6 +67,7 @@ reload_free(void *arg)
 	struct reload *reload = arg;
 
 	conf_free(reload->conf);
+	keyring_unref(reload->keyring);
 	buffer_fini(&reload->faults.list);
 	buffer_fini(&reload->restart.list);
 	buffer_fini(&reload->body);
@@ -106,7 +108,7 @@ static int
 read_whole(struct reload *reload)
 {
 	struct net_fault fault;
-	int files, whole, error;
+	int files, whole, keys, error;
 
 	reload->conf = conf_new();
 	if (reload->conf == NULL)
@@ -118,6 +120,10 @@ read_whole(struct reload *reload)
 	whole = conf_finish(reload->conf, on_fault, &reload->faults);
 	if (whole < 0)
 		return whole;
+	keys = keyring_new(
+	    reload->conf, on_fault, &reload->faults, &reload->keyring);
+	if (keys < 0)
+		return keys;
 	if (reload->faults.count > 0)
 		return -EINVAL;
 	error = net_check(reload->conf, &fault);
@@ -155,7 +161,8 @@ apply_on_net(void *arg, es_value *ret)
 	struct daemon *daemon = reload->daemon;
 
 	es_loop_assert(daemon->net_loop);
-	net_apply(daemon->net, reload->conf, on_restart, &reload->restart);
+	net_apply(daemon->net, reload->conf, reload->keyring, on_restart,
+	    &reload->restart);
 	if (feeds_apply(daemon->feeds, reload->conf) < 0)
 		on_restart("the feeds: out of memory", &reload->restart);
 	handlers_apply(daemon->handlers);

@@ -64,6 +64,7 @@ enum option_key {
 	OPTION_RAW,
 	OPTION_STATE,
 	OPTION_SILENCE,
+	OPTION_TOKEN,
 	OPTION_COMPRESS,
 	OPTION_WHOLE,
 	OPTION_BINARY,
@@ -91,6 +92,7 @@ static const struct option options_long[] = {
 	{ "raw", no_argument, NULL, OPTION_RAW },
 	{ "state", required_argument, NULL, OPTION_STATE },
 	{ "silence", required_argument, NULL, OPTION_SILENCE },
+	{ "token-file", required_argument, NULL, OPTION_TOKEN },
 	{ "compress", no_argument, NULL, OPTION_COMPRESS },
 	{ "whole", no_argument, NULL, OPTION_WHOLE },
 	{ "binary", no_argument, NULL, OPTION_BINARY },
@@ -123,6 +125,8 @@ static const char help_all[] =
     "  -u, --url URL    the server (EARSHOT_URL, else " CTL_URL_DEFAULT ")\n"
     "      --ca FILE    certificates (PEM) to trust instead of the system's\n"
     "      --insecure   trust any certificate\n"
+    "      --token-file FILE  the token to show the server, read again at\n"
+    "                   each connection (EARSHOT_TOKEN, else none)\n"
     "      --retries N  failed attempts in a row after which to give up\n"
     "                   (5 before the first success, then no limit)\n"
     "      --control PATH  the daemon's control socket, for status to\n"
@@ -220,6 +224,7 @@ commands_of(int key)
 	case OPTION_CA:
 	case OPTION_INSECURE:
 	case OPTION_RETRIES:
+	case OPTION_TOKEN:
 		return COMMAND_SERVER;
 	case OPTION_CONTROL:
 		return COMMAND_CONTROL;
@@ -277,6 +282,11 @@ take_valued(struct command_line *line, int key)
 		if (optarg[0] == '\0')
 			return usage("--state: expected a file's name");
 		options->state_path = optarg;
+		break;
+	case OPTION_TOKEN:
+		if (optarg[0] == '\0')
+			return usage("--token-file: expected a file's name");
+		options->token_path = optarg;
 		break;
 	case OPTION_CONTROL:
 		options->control_path = optarg;
@@ -477,11 +487,14 @@ int
 main(int argc, char **argv)
 {
 	const char *url = getenv("EARSHOT_URL");
+	const char *token = getenv("EARSHOT_TOKEN");
 	struct command_line line = {
 		.options = { .url_text = url != NULL && url[0] != '\0'
 					     ? url
 					     : CTL_URL_DEFAULT,
 		    .retries = -1,
+		    .token_text =
+			token != NULL && token[0] != '\0' ? token : NULL,
 		    .silence = CTL_SILENCE_DEFAULT },
 		.commands = COMMAND_ANY,
 	};

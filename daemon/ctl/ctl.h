@@ -29,6 +29,8 @@
 
 /* Attempts in a row that may fail after the first, before any succeeded. */
 #define CTL_RETRIES_DEFAULT 5
+/* Refused tokens in a row, after one that was believed. */
+#define CTL_REFUSALS_MAX 5
 #define CTL_SILENCE_DEFAULT 30 /* seconds */
 #define CTL_SILENCE_MIN 3
 #define CTL_SILENCE_MAX 86400
@@ -48,6 +50,8 @@ struct ctl_options {
 	bool compress; /* sub: asks for it */
 	int64_t silence; /* sub: seconds without a word; then it is lost */
 	const char *state_path; /* sub; NULL: nothing is kept */
+	const char *token_path; /* NULL: not given */
+	const char *token_text; /* of the environment; NULL: none */
 	const char *control_path; /* NULL: EARSHOT_CONTROL, or the usual one */
 	const char *kick_channel, *kick_reason; /* NULL: not given */
 	int64_t kick_code; /* 0: not given */

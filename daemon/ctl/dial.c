@@ -7,6 +7,8 @@
  * What can go wrong:
  * - no connection: the next address at once, then full jitter (retry.h);
  * - the server says no (4xx, a policy's close code): told, and no more;
+ * - it does not believe the token, which may have come to its end: with a new
+ *   one, if there is a file to read it from, again;
  * - the server goes and says when to come back: not earlier, and without
  *   delays of ours if the connection has lasted a while;
  * - the server is gone and nobody says so: looked at three times in --silence
@@ -133,13 +135,37 @@ is_final(uint16_t code)
 	case 1008:
 	case 1009: /* … its message is longer than we take */
 	case 1010:
-	case 4001:
 	case 4401:
 	case 4403:
 		return true;
 	default:
 		return false;
 	}
+}
+
+/*
+ * The token is not, or no more, believed.  A file may get another one, a moment
+ * late too: for that a server that has believed one is asked again.
+ */
+static void
+refused(struct dial *dial, const char *text, es_usec least)
+{
+	const struct ctl_options *options = dial->session->options;
+	const bool again = options->token_path != NULL &&
+			   dial->retry.ever_open &&
+			   dial->refusals++ < CTL_REFUSALS_MAX;
+
+	es_loop_assert(dial->session->loop);
+	if (again)
+		failed(dial, text, least);
+	else if (options->token_path != NULL)
+		give_up(dial, text, NULL);
+	else if (options->token_text != NULL)
+		give_up(dial, text,
+		    "the token is that of EARSHOT_TOKEN; one in a file, "
+		    "--token-file, can be renewed");
+	else
+		give_up(dial, text, "a token is given with --token-file");
 }
 
 /* A connection has ended in a way that another one may not. */
@@ -155,7 +181,9 @@ lost(struct dial *dial, uint16_t code, const char *reason, size_t len,
 	dial->ops->lost(code, reason, len, dial->arg);
 	if (drop_client(dial))
 		return;
-	if (is_final(code)) {
+	if (code == 4001) {
+		refused(dial, text, dial->hint);
+	} else if (is_final(code)) {
 		give_up(dial, text, NULL);
 	} else if (dial->hint >= 0 && open_us >= RETRY_STABLE_US) {
 		dial_tell(dial, "%s: %s; again in %" PRId64 " ms", url_of(dial),
@@ -217,6 +245,7 @@ on_open(struct client *client, void *arg)
 	dial->heard = client_heard(client);
 	dial->pinged = false;
 	dial->hint = -1;
+	dial->refusals = 0;
 	retry_opened(&dial->retry, 0);
 	if (dial->closing) {
 		client_close(client, 1000, "");
@@ -292,6 +321,8 @@ on_error(struct client *client, const struct client_error *error, void *arg)
 		again_in(dial, 0);
 	else if (status == 0 || status >= 500 || status == 408 || status == 429)
 		failed(dial, text, 0);
+	else if (status == 401)
+		refused(dial, text, 0);
 	else
 		give_up(
 		    dial, text, is_foreign(status) ? dial->ops->advice : NULL);
@@ -311,9 +342,11 @@ connect_next(struct dial *dial)
 	struct session *session = dial->session;
 	const struct url *url = &session->options->url;
 	char path[sizeof(url->path) + 512], below[512], text[CTL_TEXT_MAX];
+	const char *headers[] = { NULL, NULL };
 	struct client_options options = {
 		.path = path,
 		.subprotocol = dial->ops->subprotocol,
+		.headers = headers,
 		.wanted = dial->ops->wanted,
 		.compression = session->options->compress,
 		.message_bytes_max = MESSAGE_BYTES_MAX,
@@ -330,6 +363,8 @@ connect_next(struct dial *dial)
 		return;
 	}
 	(void)addresses_next(&dial->addresses, url, &options.peer);
+	bearer_again(&session->bearer);
+	headers[0] = bearer_header(&session->bearer);
 	dial->ops->path(below, sizeof(below), dial->arg);
 	(void)snprintf(path, sizeof(path), "%s%s", url->path, below);
 	error = client_open(

@@ -37,6 +37,7 @@ struct dial {
 	struct client *client; /* NULL: waiting to connect, or over */
 	struct addresses addresses;
 	struct retry retry;
+	unsigned refusals; /* of tokens, in a row */
 	es_call *again;
 	es_call *watch; /* while there is a connection that is open */
 	uint64_t heard; /* as the last watch saw it */

@@ -26,7 +26,7 @@ _earshot() {
 		}
 	done
 	case $before in
-	--ca | --state | --control | -c | --config)
+	--ca | --state | --token-file | --control | -c | --config)
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		compopt -o filenames 2>/dev/null
 		return

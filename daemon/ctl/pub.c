@@ -231,7 +231,9 @@ post(struct pub *pub)
 	(void)snprintf(path, sizeof(path), "%s/channels/%s/messages%s",
 	    pub->options->url.path, pub->options->channels[0],
 	    pub->options->whole ? "" : "?split=lines");
+	bearer_again(&pub->session->bearer);
 	error = http_client_post(pub->http, path,
+	    bearer_header(&pub->session->bearer),
 	    pub->batch.binary ? "application/octet-stream"
 			      : "text/plain; charset=utf-8",
 	    pub->body.data, pub->body.len, on_answer, pub);

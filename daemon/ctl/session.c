@@ -145,8 +145,13 @@ session_run(const struct ctl_options *options, const struct session_task *task,
 		.task = task,
 		.arg = arg,
 		.exit_code = CTL_FAILED };
+	char text[CTL_TEXT_MAX];
 	int error;
 
+	if (!bearer_init(&session.bearer, options, text)) {
+		ctl_say("%s", text);
+		return CTL_FAILED;
+	}
 	log_set_level(
 	    options->verbosity > 1 ? LOG_LEVEL_DEBUG : LOG_LEVEL_ERROR);
 	error = es_loop_new(&session.loop, &loop_options);
@@ -164,6 +169,7 @@ session_run(const struct ctl_options *options, const struct session_task *task,
 		ctl_say("%s", strerror(-error));
 	(void)es_loop_close(session.loop, 0); /* nothing of ours is left */
 	es_loop_unref(session.loop);
+	bearer_fini(&session.bearer);
 	return error < 0 ? CTL_FAILED : session.exit_code;
 }
 

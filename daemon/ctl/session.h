@@ -9,7 +9,7 @@
  * Threads   Everything on the thread of session_run(), which is the loop's.
  */
 
-#include "daemon/ctl/ctl.h"
+#include "daemon/ctl/bearer.h"
 
 #include <netinet/in.h>
 
@@ -31,6 +31,7 @@ struct session {
 	es_loop *loop;
 	struct glue *glue;
 	struct outbound *outbound;
+	struct bearer bearer;
 	int exit_code;
 	bool finished;
 };

@@ -8,6 +8,8 @@
 
 #define LENGTH(array) (sizeof(array) / sizeof((array)[0]))
 
+#define SUBJECT_BYTES 40
+
 struct kind {
 	const char *name; /* of the command, the path and the list */
 	const char *const *titles;
@@ -45,11 +47,26 @@ names_of(json_t *item, char *out, size_t size)
 	return out;
 }
 
+/* Whose token it came with; what is longer is cut, at a character. */
+static const char *
+subject_of(json_t *item, char *out, size_t size)
+{
+	const char *subject = control_text(item, "subject");
+	size_t len = strlen(subject);
+
+	if (len >= size)
+		for (len = size - 1; (subject[len] & 0xc0) == 0x80;)
+			len--;
+	memcpy(out, subject, len);
+	out[len] = '\0';
+	return len > 0 ? out : "-";
+}
+
 static void
 add_connection(struct table *table, json_t *item)
 {
 	json_t *lag = json_object_get(item, "lag");
-	char text[4][32], names[192];
+	char text[4][32], names[192], subject[SUBJECT_BYTES + 1];
 
 	table_add(table,
 	    (const char *const[]){ control_text(item, "conn"),
@@ -59,7 +76,8 @@ add_connection(struct table *table, json_t *item)
 		control_bytes(text[1], control_number(item, "bytes")),
 		control_count(text[2], control_number(lag, "messages")),
 		control_age(text[3], control_number(lag, "seconds")),
-		names_of(item, names, sizeof(names)) });
+		names_of(item, names, sizeof(names)),
+		subject_of(item, subject, sizeof(subject)) });
 }
 
 static void
@@ -81,7 +99,7 @@ add_feed(struct table *table, json_t *item)
 static const char *const channel_titles[] = { "CHANNEL", ">CONSUMERS",
 	">MESSAGES", ">BYTES", ">MEMORY", ">LAG", ">BEHIND" };
 static const char *const connection_titles[] = { "CONN", "STATE", "ENDPOINT",
-	"PEER", ">AGE", ">BYTES", ">LAG", ">BEHIND", "CHANNELS" };
+	"PEER", ">AGE", ">BYTES", ">LAG", ">BEHIND", "CHANNELS", "SUBJECT" };
 static const char *const feed_titles[] = { "FEED", "KIND", "CHANNEL", "STATE",
 	">SINCE", ">MESSAGES", ">RESTARTS", "LAST ERROR" };
 

@@ -13,9 +13,8 @@
  * Promise  Every function of the host may be called from any thread, never
  *          blocks (but es_await()), and needs no lock.  A connection that has
  *          gone is -ENOTCONN, never another one.
- * Memory   What is given to a callback is lent until it returns.  What is
- *          given to a function is copied.  A future is the caller's, to be
- *          given back by es_unref().
+ * Memory   What a callback is given is lent until it returns, what a function
+ *          is given is copied.  A future is the caller's, until es_unref().
  * Units    Microseconds; wall clock for messages.
  * Errors   0 or -errno.  -EAGAIN: too many bytes are on their way.  -EINVAL,
  *          -ENOMEM.  -ESHUTDOWN: the daemon has ended, or not begun.
@@ -46,6 +45,7 @@ struct es_open {
 	const char *upstream; /* of [upstream NAME]: NAME; peer: its url */
 	const struct es_header *headers;
 	size_t header_count;
+	const char *claims; /* its token's, a JSON object; "": none */
 };
 
 struct es_position {

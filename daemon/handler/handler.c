@@ -231,6 +231,12 @@ handlers_for_channel(struct handlers *handlers, const char *channel, size_t len)
 	return NULL;
 }
 
+bool
+handler_wants_token(const struct handler *handler)
+{
+	return handler->conf->token_required;
+}
+
 /* The end */
 
 void

@@ -86,6 +86,7 @@ struct handler *handlers_for_path(
     struct handlers *handlers, const char *path, size_t len) LOOP_THREAD;
 struct handler *handlers_for_channel(
     struct handlers *handlers, const char *channel, size_t len) LOOP_THREAD;
+bool handler_wants_token(const struct handler *handler) LOOP_THREAD;
 
 /*
  * A connection that will be a session; open is copied.  -ENOMEM.  Then

@@ -36,7 +36,7 @@ open_copy(const struct es_open *open, struct es_open *ret_open)
 
 	bytes += text_bytes(open->path) + text_bytes(open->query) +
 		 text_bytes(open->peer) + text_bytes(open->channel) +
-		 text_bytes(open->upstream);
+		 text_bytes(open->upstream) + text_bytes(open->claims);
 	for (i = 0; i < open->header_count; i++)
 		bytes += text_bytes(open->headers[i].name) +
 			 text_bytes(open->headers[i].value);
@@ -51,6 +51,7 @@ open_copy(const struct es_open *open, struct es_open *ret_open)
 	ret_open->peer = text_copy(&at, open->peer);
 	ret_open->channel = text_copy(&at, open->channel);
 	ret_open->upstream = text_copy(&at, open->upstream);
+	ret_open->claims = text_copy(&at, open->claims);
 	for (i = 0; i < open->header_count; i++) {
 		headers[i].name = text_copy(&at, open->headers[i].name);
 		headers[i].value = text_copy(&at, open->headers[i].value);

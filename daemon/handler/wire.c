@@ -162,6 +162,10 @@ put_open(struct put *put, const struct es_open *open)
 		put_string(put, header->value, strlen(header->value));
 	}
 	put_bytes(put, "}", 1);
+	if (*open->claims != '\0') { /* an object already, in one line */
+		put_text(put, ",\"claims\":");
+		put_text(put, open->claims);
+	}
 }
 
 static void

@@ -96,13 +96,18 @@ hub_apply(struct hub *hub, const struct conf *conf)
 }
 
 bool
+identity_may(const struct identity *who, enum conf_rights right,
+    const char *channel, size_t len)
+{
+	return (who->rights & (unsigned)right) != 0 ||
+	       token_may(who->token, right, channel, len);
+}
+
+bool
 hub_may(struct hub *hub, const struct identity *who, enum conf_rights right,
     const char *channel, size_t len)
 {
-	/* Rights are the same on every channel until tokens name some. */
-	(void)channel;
-	(void)len;
-	if (who->rights & (unsigned)right)
+	if (identity_may(who, right, channel, len))
 		return true;
 	hub->counts.refused_rights++;
 	return false;

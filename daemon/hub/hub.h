@@ -15,6 +15,7 @@
  */
 
 #include "conf/conf.h"
+#include "daemon/auth/token.h"
 #include "daemon/base/buffer.h"
 #include "daemon/base/list.h"
 #include "daemon/hub/gate.h"
@@ -57,8 +58,9 @@ struct hub_ops {
 	    int64_t from, int64_t to, bool inside, void *arg);
 };
 
-struct identity { /* who asks; anonymous until tokens exist */
-	unsigned rights; /* enum conf_rights */
+struct identity { /* who asks */
+	unsigned rights; /* enum conf_rights: what everybody may */
+	struct token *token; /* adds what it allows; NULL: there is none */
 };
 
 enum hub_origin { HUB_OUTSIDE, HUB_INSIDE }; /* inside: feeds, handlers */
@@ -75,6 +77,9 @@ int hub_new(const struct conf *conf, uint64_t seed, const struct hub_ops *ops,
 void hub_free(struct hub *hub); /* NULL: no-op; no consumer may be left */
 void hub_apply(struct hub *hub, const struct conf *conf); /* from now on */
 
+/* The second counts who may not. */
+bool identity_may(const struct identity *who, enum conf_rights right,
+    const char *channel, size_t len);
 bool hub_may(struct hub *hub, const struct identity *who,
     enum conf_rights right, const char *channel, size_t len);
 

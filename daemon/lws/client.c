@@ -28,7 +28,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CLIENT_HEAD_MAX 8192 /* bytes of headers we add */
+#define CLIENT_HEAD_MAX 16384 /* bytes of headers we add */
 
 void
 client_note_error(struct client *client, const char *fmt, ...)

@@ -26,7 +26,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define HEAD_BYTES_MAX 4096
+#define HEAD_BYTES_MAX 16384
 #define READ_BYTES 16384
 #define TEXT_MAX 200
 
@@ -307,14 +307,16 @@ http_client_close(struct http_client *client)
 }
 
 static int
-make_head(
-    struct http_client *client, const char *path, const char *type, size_t len)
+make_head(struct http_client *client, const char *path, const char *header,
+    const char *type, size_t len)
 {
 	char authority[OUTBOUND_AUTHORITY_MAX];
 	int error;
 
 	if (path[0] != '/' || strchr(path, ' ') != NULL ||
-	    !outbound_line_valid(path) || !outbound_line_valid(type))
+	    !outbound_line_valid(path) || !outbound_line_valid(type) ||
+	    (header != NULL &&
+		(!outbound_line_valid(header) || strchr(header, ':') == NULL)))
 		return -EINVAL;
 	outbound_authority(&client->options.peer, authority);
 	buffer_clear(&client->head);
@@ -323,8 +325,10 @@ make_head(
 	    "Host: %s\r\n"
 	    "Content-Type: %s\r\n"
 	    "Content-Length: %zu\r\n"
+	    "%s%s"
 	    "\r\n",
-	    path, authority, type, len);
+	    path, authority, type, len, header != NULL ? header : "",
+	    header != NULL ? "\r\n" : "");
 	return error == -EMSGSIZE ? -EINVAL : error;
 }
 
@@ -368,15 +372,16 @@ begin(struct http_client *client)
 }
 
 int
-http_client_post(struct http_client *client, const char *path, const char *type,
-    const void *body, size_t len, http_done_fn done, void *arg)
+http_client_post(struct http_client *client, const char *path,
+    const char *header, const char *type, const void *body, size_t len,
+    http_done_fn done, void *arg)
 {
 	int error;
 
 	es_loop_assert(client->outbound->loop);
 	if (client->busy)
 		return -EBUSY;
-	error = make_head(client, path, type, len);
+	error = make_head(client, path, header, type, len);
 	if (error == 0)
 		error = begin(client);
 	if (error < 0)

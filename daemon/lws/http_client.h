@@ -51,12 +51,13 @@ int http_client_open(struct outbound *outbound,
 void http_client_close(struct http_client *client) LOOP_THREAD;
 
 /*
- * The body is borrowed until done; path and type are not.
- * -EBUSY: one is under way.  -EINVAL: a path or type that would break the
- * request.  -ENOMEM, -ESHUTDOWN.
+ * header is one more, "Name: value", or NULL.  The body is borrowed until
+ * done; path, header and type are not.
+ * -EBUSY: one is under way.  -EINVAL: a path, header or type that would break
+ * the request.  -ENOMEM, -ESHUTDOWN.
  */
 int http_client_post(struct http_client *client, const char *path,
-    const char *type, const void *body, size_t len, http_done_fn done,
-    void *arg) LOOP_THREAD;
+    const char *header, const char *type, const void *body, size_t len,
+    http_done_fn done, void *arg) LOOP_THREAD;
 
 #endif

@@ -13,6 +13,7 @@
 #include "daemon/net/app.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -32,6 +33,7 @@
 
 struct heads {
 	struct lws *wsi;
+	const struct conn *conn;
 	struct buffer text; /* strings with their NULs */
 	size_t names[HEADERS_MAX], values[HEADERS_MAX]; /* where they begin */
 	struct es_header headers[HEADERS_MAX];
@@ -56,7 +58,8 @@ put_head(struct heads *heads, const char *name, size_t len, const char *value,
     size_t value_len)
 {
 	if (heads->count == HEADERS_MAX || len < 2 || name[0] == ':' ||
-	    name[len - 1] != ':')
+	    name[len - 1] != ':' ||
+	    access_is_header(heads->conn, name, len - 1, value))
 		return;
 	heads->names[heads->count] = heads->text.len;
 	put_text(heads, name, len - 1);
@@ -113,12 +116,13 @@ on_custom_head(const char *name, int name_len, void *arg)
 	memory_free(value);
 }
 
-/* The query's arguments, as the library decoded them. */
+/* The query's arguments, as the library decoded them, but for the token. */
 static void
 put_query(struct heads *heads)
 {
 	const int all =
 	    lws_hdr_total_length(heads->wsi, WSI_TOKEN_HTTP_URI_ARGS);
+	const char *between = "";
 	char *text;
 	int len, i;
 
@@ -135,9 +139,11 @@ put_query(struct heads *heads)
 		    (len = lws_hdr_copy_fragment(heads->wsi, text, all + 1,
 			 WSI_TOKEN_HTTP_URI_ARGS, i)) >= 0;
 	     i++) {
-		if (i > 0)
-			heads->error = buffer_append(
-			    &heads->text, "&", 1, HEADS_BYTES_MAX);
+		if (access_is_argument(heads->conn, text, (size_t)len))
+			continue;
+		heads->error = buffer_append(
+		    &heads->text, between, strlen(between), HEADS_BYTES_MAX);
+		between = "&";
 		if (heads->error == 0)
 			heads->error = buffer_append(
 			    &heads->text, text, (size_t)len, HEADS_BYTES_MAX);
@@ -191,6 +197,8 @@ make_session(struct conn *conn, struct handler *handler, struct heads *heads,
 	open.query = (char *)heads->text.data;
 	open.headers = heads->headers;
 	open.header_count = heads->count;
+	open.claims =
+	    conn->who.token != NULL ? token_claims(conn->who.token) : "";
 	return session_new(
 	    handler, conn, conn->slot, conn->generation, &open, &conn->session);
 }
@@ -211,6 +219,7 @@ app_session(struct conn *conn, struct handler *handler, const char *channel)
 		memcpy(path, uri, (size_t)len);
 		path[len] = '\0';
 		heads->wsi = conn->wsi;
+		heads->conn = conn;
 		buffer_init(&heads->text);
 		r = make_session(conn, handler, heads, path, channel);
 		buffer_fini(&heads->text);

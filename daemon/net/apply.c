@@ -8,6 +8,7 @@
  * listeners when it is needed, and so holds from the next time on.
  */
 
+#include "daemon/net/access.h"
 #include "daemon/net/net_internal.h"
 
 #include <assert.h>
@@ -177,11 +178,12 @@ keep_control(struct conf *now, struct conf *next, const struct changes *changes)
 }
 
 void
-net_apply(struct net *net, struct conf *next,
+net_apply(struct net *net, struct conf *next, struct keyring *keyring,
     void (*fn)(const char *text, void *arg), void *arg)
 {
 	const struct changes changes = { fn, arg };
 	struct conf *now = net->conf;
+	struct keyring *former = net->keyring;
 	bool same_files;
 
 	assert(next != now);
@@ -196,7 +198,10 @@ net_apply(struct net *net, struct conf *next,
 	LIST_EACH_SAFE(node, more, &net->conns)
 	{
 		LIST_ENTRY(node, struct conn, node)->who.rights =
-		    next->anonymous;
+		    next->auth.anonymous;
 	}
+	net->keyring = keyring != NULL ? keyring_ref(keyring) : NULL;
+	leases_revoke(net);
+	keyring_unref(former);
 	conf_free(now);
 }

@@ -77,6 +77,8 @@ body_awaited(struct conn *conn)
 bool
 body_keeps_answer(struct conn *conn, const struct answer *answer, bool head)
 {
+	const size_t headers_bytes =
+	    answer->headers != NULL ? strlen(answer->headers) + 1 : 0;
 	struct kept_answer *kept;
 
 	assert(conn->kept_answer == NULL);
@@ -88,7 +90,7 @@ body_keeps_answer(struct conn *conn, const struct answer *answer, bool head)
 	    lws_hdr_total_length(conn->wsi, WSI_TOKEN_HTTP_EXPECT) > 0;
 	if (conn->body_is_last)
 		return false;
-	kept = memory_alloc(sizeof(*kept) + answer->len);
+	kept = memory_alloc(sizeof(*kept) + answer->len + headers_bytes);
 	if (kept == NULL) {
 		conn->body_is_last = true;
 		return false;
@@ -98,6 +100,9 @@ body_keeps_answer(struct conn *conn, const struct answer *answer, bool head)
 	kept->head = head;
 	if (answer->len > 0)
 		memcpy(kept->body, answer->body, answer->len);
+	if (headers_bytes > 0)
+		kept->answer.headers = memcpy(
+		    kept->body + answer->len, answer->headers, headers_bytes);
 	conn->kept_answer = kept;
 	return true;
 }

@@ -18,6 +18,7 @@
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
 #include "daemon/handler/handler.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/deflate.h"
@@ -70,7 +71,7 @@ conn_new(
 	conn->fd = fd;
 	conn->slot = slot_take(net, conn);
 	conn->generation = net->generations[conn->slot];
-	conn->who.rights = net->conf->anonymous;
+	conn->who.rights = net->conf->auth.anonymous;
 	conn->state = CONN_HANDSHAKE;
 	conn->opened_us = clock_now_us();
 	buffer_init(&conn->message);
@@ -115,6 +116,8 @@ conn_free(struct conn *conn)
 	struct net *net = conn->net;
 
 	tell_session(conn);
+	lease_end(conn);
+	access_forget(conn);
 	hub_publisher_end(net->hub, &conn->publisher);
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);

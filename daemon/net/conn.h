@@ -39,6 +39,7 @@ enum conn_state {
 
 struct awaited;
 struct kept_answer;
+struct lease;
 struct session;
 struct slices;
 
@@ -55,6 +56,7 @@ struct conn {
 	uint64_t bytes_out; /* of what it hears, and replies */
 	struct wheel_entry deadline;
 	struct identity who;
+	struct lease *lease; /* of a stream with a token; else NULL */
 
 	const struct endpoint *endpoint; /* NULL: plain HTTP */
 	struct list subscriptions;

@@ -442,15 +442,15 @@ net_set_control(struct net *net, const struct net_control *control)
 }
 
 static const struct route table[] = {
-	{ "/", true, on_root, NULL },
-	{ "/control/status", false, on_status, NULL },
-	{ "/control/channels", false, inspect_channels, NULL },
-	{ "/control/connections", false, inspect_connections, NULL },
-	{ "/control/feeds", false, on_feeds, NULL },
-	{ "/control/kick", false, NULL, on_kick },
-	{ "/control/log-level", false, NULL, on_log_level },
-	{ "/control/drain", false, NULL, on_drain },
-	{ "/control/reload", false, NULL, on_reload },
+	{ "/", true, false, on_root, NULL },
+	{ "/control/status", false, false, on_status, NULL },
+	{ "/control/channels", false, false, inspect_channels, NULL },
+	{ "/control/connections", false, false, inspect_connections, NULL },
+	{ "/control/feeds", false, false, on_feeds, NULL },
+	{ "/control/kick", false, false, NULL, on_kick },
+	{ "/control/log-level", false, false, NULL, on_log_level },
+	{ "/control/drain", false, false, NULL, on_drain },
+	{ "/control/reload", false, false, NULL, on_reload },
 };
 
 const struct route *

@@ -12,6 +12,7 @@
 #include "proto/history.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/decimal.h"
@@ -237,9 +238,9 @@ answer(struct conn *conn, struct buffer *out, int error) LOOP_THREAD
 int
 channels_begin(struct conn *conn, const char *channel)
 {
-	if ((conn->who.rights & CONF_SUBSCRIBE) == 0)
-		return http_end(conn, http_error(conn, 403, "not_allowed",
-					  "subscribing is not allowed"));
+	/* Who has a token sees what it names, maybe nothing. */
+	if ((conn->who.rights & CONF_SUBSCRIBE) == 0 && conn->who.token == NULL)
+		return http_end(conn, access_forbidden(conn, "subscribing"));
 	return inspect_channels(conn, channel);
 }
 

@@ -12,6 +12,7 @@
 #include "daemon/net/http.h"
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
 
@@ -128,6 +129,7 @@ reason_phrase(unsigned status)
 		{ 201, "Created" },
 		{ 204, "No Content" },
 		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
 		{ 403, "Forbidden" },
 		{ 404, "Not Found" },
 		{ 405, "Method Not Allowed" },
@@ -247,28 +249,37 @@ http_end(struct conn *conn, int result)
 }
 
 int
-http_error(
-    struct conn *conn, unsigned status, const char *code, const char *fmt, ...)
+http_refuse(struct conn *conn, unsigned status, const char *headers,
+    const char *code, const char *text)
 {
-	char message[ERROR_BYTES / 2], body[ERROR_BYTES];
+	char body[ERROR_BYTES];
 	size_t len;
-	va_list args;
 
-	va_start(args, fmt);
-	(void)vsnprintf(message, sizeof(message), fmt, args); /* our texts */
-	va_end(args);
 	len = (size_t)snprintf(body, sizeof(body),
 	    "{\"error\":{\"code\":\"%s\",\"message\":", code);
-	len += json_put_string(
-	    body + len, sizeof(body) - len, message, strlen(message));
+	len +=
+	    json_put_string(body + len, sizeof(body) - len, text, strlen(text));
 	assert(len + sizeof("}}\n") <= sizeof(body));
 	len += (size_t)snprintf(body + len, sizeof(body) - len, "}}\n");
 	conn->net->counts.refused_requests++;
-	return http_answer(
-	    conn, &(struct answer){ .status = status,
-		      .headers = status == 503 ? "Retry-After: 1\r\n" : NULL,
-		      .body = body,
-		      .len = len });
+	return http_answer(conn, &(struct answer){ .status = status,
+				     .headers = headers,
+				     .body = body,
+				     .len = len });
+}
+
+int
+http_error(
+    struct conn *conn, unsigned status, const char *code, const char *fmt, ...)
+{
+	char text[ERROR_BYTES / 2];
+	va_list args;
+
+	va_start(args, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, args); /* our texts */
+	va_end(args);
+	return http_refuse(conn, status,
+	    status == 503 ? "Retry-After: 1\r\n" : NULL, code, text);
 }
 
 int
@@ -325,6 +336,21 @@ http_cors_begin(struct conn *conn)
 	}
 }
 
+void
+http_keep_private(struct conn *conn)
+{
+	static const char text[] = "Cache-Control: private\r\n";
+	const size_t len = strlen(cors(conn));
+	char *both = memory_alloc(len + sizeof(text));
+
+	if (both == NULL)
+		return; /* what a cache does with a query is its own anyway */
+	memcpy(both, cors(conn), len);
+	memcpy(both + len, text, sizeof(text));
+	memory_free(conn->cors);
+	conn->cors = both;
+}
+
 int
 http_stream_headers(struct conn *conn, const char *type, const char *headers)
 {
@@ -361,8 +387,7 @@ http_may_subscribe(struct conn *conn, const char *channel, size_t len)
 		    "letter or digit",
 		    CHANNEL_NAME_MAX);
 	if (!hub_may(conn->net->hub, &conn->who, CONF_SUBSCRIBE, channel, len))
-		return http_error(
-		    conn, 403, "not_allowed", "subscribing is not allowed");
+		return access_forbidden(conn, "subscribing");
 	return 0;
 }
 

@@ -41,13 +41,16 @@ struct answer {
 int http_on_request(struct conn *conn) LOOP_THREAD; /* routes.c */
 /* CONNECT, of which the library makes bytes without a protocol.  -1. */
 int http_on_connect(struct conn *conn) LOOP_THREAD;
-/* After the request's body, where one is on its way; body is copied. */
+/* After the request's body, where one is on its way; all is copied. */
 int http_answer(struct conn *conn, const struct answer *answer) LOOP_THREAD;
 int http_answer_now(
     struct conn *conn, const struct answer *answer, bool head) LOOP_THREAD;
 /* {"error":{"code":…,"message":…}} */
 int http_error(struct conn *conn, unsigned status, const char *code,
     const char *fmt, ...) __attribute__((format(printf, 4, 5))) LOOP_THREAD;
+/* The same with further headers, as struct answer has them. */
+int http_refuse(struct conn *conn, unsigned status, const char *headers,
+    const char *code, const char *text) LOOP_THREAD;
 /* After an answer outside of an upgrade: what the callback returns. */
 int http_end(struct conn *conn, int result) LOOP_THREAD;
 bool http_is_head(struct conn *conn);
@@ -55,6 +58,8 @@ bool http_origin_allowed(struct conn *conn);
 int http_bad_origin(struct conn *conn) LOOP_THREAD; /* 403 */
 /* conn.cors: headers for an origin that is allowed by name, in each answer. */
 void http_cors_begin(struct conn *conn);
+/* This answer is for whoever asked, and not for caches that others share. */
+void http_keep_private(struct conn *conn);
 /* The head of an answer whose length is not known.  0, or -1: broken. */
 int http_stream_headers(
     struct conn *conn, const char *type, const char *headers) LOOP_THREAD;

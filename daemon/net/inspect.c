@@ -69,6 +69,7 @@ put_comma(struct inspect *inspect, struct buffer *out)
 /* Channels */
 
 struct some {
+	const struct identity *who; /* NULL: of the house, sees all */
 	struct inspect *inspect;
 	struct buffer *out;
 	int error;
@@ -79,6 +80,9 @@ put_channel(const struct hub_channel_stats *stats, void *arg)
 {
 	struct some *some = arg;
 
+	if (some->who != NULL && !identity_may(some->who, CONF_SUBSCRIBE,
+				     stats->name, strlen(stats->name)))
+		return;
 	if (some->error == 0)
 		some->error = put_comma(some->inspect, some->out);
 	if (some->error == 0)
@@ -88,7 +92,11 @@ put_channel(const struct hub_channel_stats *stats, void *arg)
 static int
 put_channels(struct conn *conn, struct inspect *inspect, struct buffer *out)
 {
-	struct some some = { .inspect = inspect, .out = out };
+	struct some some = {
+		.who = conn->listener->control ? NULL : &conn->who,
+		.inspect = inspect,
+		.out = out,
+	};
 
 	inspect->next = hub_some_channels(conn->net->hub, inspect->next,
 	    CHANNELS_MAX, clock_wall_us(), put_channel, &some);
@@ -164,6 +172,32 @@ state_of(const struct conn *conn)
 						  : names[conn->state];
 }
 
+/* What its token says of whom it is for. */
+static int
+put_subject(const struct conn *conn, struct buffer *out)
+{
+	const char *subject =
+	    conn->who.token != NULL ? token_subject(conn->who.token) : "";
+	const size_t len = strlen(subject);
+	const size_t need = json_put_string(NULL, 0, subject, len);
+	char *quoted;
+	int error;
+
+	if (len == 0)
+		return 0;
+	quoted = memory_alloc(need);
+	if (quoted == NULL)
+		return -ENOMEM;
+	(void)json_put_string(quoted, need, subject, len);
+	error = buffer_append(out, "\"subject\":", 10, OUT_BYTES_MAX);
+	if (error == 0)
+		error = buffer_append(out, quoted, need, OUT_BYTES_MAX);
+	if (error == 0)
+		error = buffer_append(out, ",", 1, OUT_BYTES_MAX);
+	memory_free(quoted);
+	return error;
+}
+
 static int
 put_connection(const struct conn *conn, struct buffer *out)
 {
@@ -186,6 +220,8 @@ put_connection(const struct conn *conn, struct buffer *out)
 		error = put_string(out, peer);
 	if (error == 0)
 		error = buffer_append(out, ",", 1, OUT_BYTES_MAX);
+	if (error == 0)
+		error = put_subject(conn, out);
 	if (error == 0)
 		error = put_names(conn, out);
 	if (error < 0)

@@ -151,6 +151,12 @@ static const struct metric net_metrics[] = {
 	NET(refused_origin, "refused_origin_total", "wrong Origin"),
 	NET(refused_requests, "refused_requests_total",
 	    "requests answered with an error"),
+	NET(tokens_accepted, "tokens_accepted_total",
+	    "requests with a token that was believed"),
+	NET(tokens_expired, "tokens_expired_total",
+	    "streams that ended with their token"),
+	NET(tokens_revoked, "tokens_revoked_total",
+	    "streams whose token a new configuration does not know"),
 	NET(accept_errors, "accept_errors_total",
 	    "accept failed, accepting paused"),
 	NET(accepts_cut, "accepts_cut_total",
@@ -225,6 +231,30 @@ put_now(struct page *page, struct net *net)
 	    "log lines dropped because the log was blocked", log_dropped());
 	put(page, "uptime_seconds", "gauge", "since the start",
 	    (uint64_t)(clock_now_us() - net->started_us) / LIMITS_S);
+}
+
+static void
+put_refused_tokens(struct page *page, const struct net_counts *counts)
+{
+	static const char *const reasons[TOKEN_FAULT_COUNT] = {
+		[TOKEN_MALFORMED] = "malformed",
+		[TOKEN_UNSIGNED_BY_US] = "signature",
+		[TOKEN_EXPIRED] = "expired",
+		[TOKEN_NOT_YET] = "not_yet",
+		[TOKEN_ISSUER] = "issuer",
+		[TOKEN_AUDIENCE] = "audience",
+		[TOKEN_CLAIMS] = "claims",
+	};
+	int i;
+
+	put_head(page, "tokens_refused_total", "counter",
+	    "requests with a token that was not believed");
+	for (i = 0; i <= TOKEN_FAULT_COUNT && page->error == 0; i++)
+		page->error = buffer_printf(page->out, METRICS_BYTES_MAX,
+		    "earshot_tokens_refused_total{reason=\"%s\"} %" PRIu64 "\n",
+		    i < TOKEN_FAULT_COUNT ? reasons[i] : "two",
+		    i < TOKEN_FAULT_COUNT ? counts->tokens_refused[i]
+					  : counts->tokens_twice);
 }
 
 static uint64_t
@@ -327,6 +357,7 @@ put_own(struct page *page, struct net *net)
 {
 	put_now(page, net);
 	PUT_TABLE(page, net_metrics, &net->counts);
+	put_refused_tokens(page, &net->counts);
 	PUT_TABLE(page, hub_metrics, hub_counts(net->hub));
 	PUT_TABLE(page, glue_metrics, glue_stats(net->glue));
 	put_loop(page, net->loop);

@@ -11,6 +11,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/frame.h"
@@ -169,6 +170,8 @@ on_deadline(struct wheel_entry *entry, void *arg)
 	glue_on_loop(net->glue);
 	if (entry == &net->drain.tick)
 		drain_tick(net);
+	else if (entry == &net->leases.tick)
+		leases_tick(net);
 	else
 		conn_on_deadline(entry);
 }
@@ -211,7 +214,10 @@ open_glue(
 		.heads_max = (unsigned)(limits->connections_max < 65535
 					    ? limits->connections_max
 					    : 65535),
-		.head_bytes_max = (unsigned)limits->head_bytes_max,
+		/* 64K is one more than the library counts to. */
+		.head_bytes_max = (unsigned)(limits->head_bytes_max < 65535
+						 ? limits->head_bytes_max
+						 : 65535),
 		.request_timeout_s =
 		    (unsigned)(limits->request_timeout / LIMITS_S) +
 		    GENERIC_TIMEOUT_MARGIN_S,
@@ -301,8 +307,8 @@ open_parts(
 }
 
 int
-net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
-    struct net **ret_net, struct net_fault *ret_fault)
+net_open(struct conf *conf, struct keyring *keyring, es_loop *loop,
+    unsigned fds_max, struct net **ret_net, struct net_fault *ret_fault)
 {
 	struct net *net = memory_zalloc(sizeof(*net));
 	int error;
@@ -311,6 +317,7 @@ net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
 	if (net == NULL)
 		return -ENOMEM;
 	net->conf = conf_ref(conf);
+	net->keyring = keyring != NULL ? keyring_ref(keyring) : NULL;
 	net->born = conf->limits;
 	net->loop = loop;
 	net->started_us = clock_now_us();
@@ -318,6 +325,8 @@ net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
 	list_init(&net->out_waiting);
 	wheel_init(&net->wheel, net->started_us);
 	wheel_entry_init(&net->drain.tick);
+	wheel_entry_init(&net->leases.tick);
+	heap_init(&net->leases.heap);
 	error = open_parts(net, fds_max, ret_fault);
 	if (error < 0) {
 		net_close(net);
@@ -358,6 +367,8 @@ net_close(struct net *net)
 	glue_close(net->glue); /* frees every connection */
 	assert(net->conn_count == 0);
 	hub_free(net->hub);
+	heap_fini(&net->leases.heap);
+	keyring_unref(net->keyring);
 	memory_free(net->slots);
 	memory_free(net->generations);
 	memory_free(net->listeners);

@@ -26,6 +26,7 @@ struct glue;
 struct net;
 struct handlers;
 struct handler_ops;
+struct keyring;
 
 /* Adds lines to /metrics (Prometheus text); -ENOMEM ends the answer. */
 typedef int (*net_metrics_fn)(struct buffer *out, void *arg);
@@ -44,21 +45,24 @@ struct net_drained {
 
 /*
  * The hub, the glue and the TLS contexts; takes the loop's hooks.  fds_max:
- * descriptors the process may have.  It keeps a reference to conf.
+ * descriptors the process may have.  It keeps a reference to conf, and to
+ * keyring, which is conf's and may be NULL: tokens are not looked at.
  * -EINVAL (certificate, key), -EIO, -ENOMEM, with *ret_fault filled.
  */
-int net_open(struct conf *conf, es_loop *loop, unsigned fds_max,
-    struct net **ret_net, struct net_fault *ret_fault) LOOP_THREAD;
+int net_open(struct conf *conf, struct keyring *keyring, es_loop *loop,
+    unsigned fds_max, struct net **ret_net,
+    struct net_fault *ret_fault) LOOP_THREAD;
 
 /* What net_open() would not take: certificate and key.  As net_open(). */
 int net_check(const struct conf *conf, struct net_fault *ret_fault) MAY_BLOCK;
 
 /*
- * From now on next holds, of which it keeps a reference; net_check() had
- * nothing against it.  What cannot change while the daemon runs is put into
- * next as it is and told, a line each.  No connection is touched.
+ * From now on next holds, and its keyring, of which it keeps references;
+ * net_check() had nothing against it.  What cannot change while the daemon
+ * runs is put into next as it is and told, a line each.  No connection is
+ * touched but those with a token that the keyring does not know: 4001.
  */
-void net_apply(struct net *net, struct conf *next,
+void net_apply(struct net *net, struct conf *next, struct keyring *keyring,
     void (*tell)(const char *text, void *arg), void *arg) LOOP_THREAD;
 
 /* A listening stream socket that somebody else made and keeps. */

@@ -7,6 +7,8 @@
  * Threads  The net loop.
  */
 
+#include "daemon/auth/token.h"
+#include "daemon/loop/heap.h"
 #include "daemon/net/conn.h"
 #include "daemon/net/control.h"
 #include "daemon/net/net.h"
@@ -36,18 +38,19 @@ struct net_counts {
 	uint64_t refused_origin, refused_requests, refused_bodies;
 	uint64_t refused_message_bytes; /* of WebSockets */
 	uint64_t refused_text, refused_deflate; /* likewise */
-	uint64_t refused_head_bytes;
-	uint64_t accept_errors;
-	uint64_t accepts_cut, timeouts_handshake, timeouts_request;
-	uint64_t timeouts_keepalive, timeouts_close, timeouts_pong;
+	uint64_t refused_head_bytes, accept_errors, accepts_cut;
+	uint64_t timeouts_handshake, timeouts_request, timeouts_keepalive;
+	uint64_t timeouts_close, timeouts_pong, history_limited, slices;
 	uint64_t closes, pings, v1_commands, v1_errors;
-	uint64_t history_limited, slices;
 	uint64_t refused_control, refused_peers; /* of the control socket */
 	uint64_t refused_out, refused_subscriptions, refused_violations;
+	uint64_t tokens_accepted, tokens_refused[TOKEN_FAULT_COUNT];
+	uint64_t tokens_twice, tokens_expired, tokens_revoked;
 };
 
 struct net {
 	struct conf *conf;
+	struct keyring *keyring; /* NULL: tokens are not looked at */
 	struct conf_limits born; /* as they were at the start */
 	es_loop *loop;
 	struct glue *glue;
@@ -84,6 +87,13 @@ struct net {
 		struct conf_listener conf; /* of its socket */
 		uint64_t conn_count;
 	} control;
+
+	struct { /* lease.c */
+		struct heap heap; /* by when a token ends */
+		uint64_t seq;
+		struct wheel_entry tick;
+		int64_t ticked_us, budget_us;
+	} leases;
 
 	struct { /* drain.c */
 		bool running;

@@ -14,6 +14,7 @@
 
 #include "daemon/base/clock.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 #include "proto/json.h"
@@ -130,8 +131,7 @@ check(struct conn *conn, const char *channel) LOOP_THREAD
 	if (!http_origin_allowed(conn))
 		return http_bad_origin(conn);
 	if (!hub_may(net->hub, &conn->who, CONF_PUBLISH, channel, len))
-		return http_error(
-		    conn, 403, "not_allowed", "publishing is not allowed");
+		return access_forbidden(conn, "publishing");
 	if (conn->body_left < 0)
 		return http_error(conn, 411, "length_required",
 		    "expected Content-Length, no Transfer-Encoding");

@@ -11,6 +11,7 @@
  */
 
 #include "daemon/base/clock.h"
+#include "daemon/net/access.h"
 #include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
@@ -176,11 +177,14 @@ raw_begin(struct conn *conn, const char *channel, size_t len)
 	conn->endpoint = &raw_endpoint;
 	conn->publisher.ops = &publisher_ops;
 	conn->publisher.strict = false;
-	if (http_may_subscribe(conn, channel, len) != 0 ||
+	if (http_may_subscribe(conn, channel, len) != 0)
+		return 1;
+	handler = handlers_for_channel(conn->net->handlers, channel, len);
+	if ((handler != NULL && handler_wants_token(handler) &&
+		access_require(conn) != 0) ||
 	    get_arguments(conn, &from) != 0)
 		return 1;
 	r = http_subscribe(conn, channel, len, &from);
-	handler = handlers_for_channel(conn->net->handlers, channel, len);
 	if (r != 0 || handler == NULL)
 		return r;
 	return app_session(

@@ -8,6 +8,7 @@
  */
 
 #include "daemon/net/routes.h"
+#include "daemon/net/access.h"
 #include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
@@ -23,16 +24,16 @@ static int on_readyz(struct conn *conn, const char *channel);
 static int on_ws(struct conn *conn, const char *channel);
 
 static const struct route routes[] = {
-	{ "/", true, on_root, NULL },
-	{ "/healthz", true, on_healthz, NULL },
-	{ "/readyz", true, on_readyz, NULL },
-	{ "/metrics", true, metrics_begin, NULL },
-	{ "/ws", true, on_ws, NULL },
-	{ "/ws/*", true, on_ws, NULL },
-	{ "/sse/*", false, sse_begin, NULL },
-	{ "/channels", true, channels_begin, NULL },
-	{ "/channels/*", true, channel_answer, NULL },
-	{ "/channels/*/messages", false, history_begin, publish_begin },
+	{ "/", true, false, on_root, NULL },
+	{ "/healthz", true, false, on_healthz, NULL },
+	{ "/readyz", true, false, on_readyz, NULL },
+	{ "/metrics", true, false, metrics_begin, NULL },
+	{ "/ws", true, false, on_ws, NULL },
+	{ "/ws/*", true, false, on_ws, NULL },
+	{ "/sse/*", false, true, sse_begin, NULL },
+	{ "/channels", true, true, channels_begin, NULL },
+	{ "/channels/*", true, true, channel_answer, NULL },
+	{ "/channels/*/messages", false, true, history_begin, publish_begin },
 };
 
 int
@@ -128,11 +129,12 @@ route_matches(const struct route *route, const char *uri, size_t len,
 	return true;
 }
 
-/* What the Allow header lists; static, an answer may wait for its body. */
+/* What the Allow header lists. */
 #define ALLOW(methods)                                                         \
 	"Allow: " methods "\r\n"                                               \
 	"Access-Control-Allow-Methods: " methods "\r\n"                        \
-	"Access-Control-Allow-Headers: Content-Type, Last-Event-ID\r\n"
+	"Access-Control-Allow-Headers: Authorization, Content-Type, "          \
+	"Last-Event-ID\r\n"
 
 static const char *
 allow(const struct route *route)
@@ -173,15 +175,21 @@ static int
 dispatch(struct conn *conn, const struct route *route, int method,
     const char *channel) LOOP_THREAD
 {
+	route_fn fn = NULL;
+	int result = 0;
+
 	if (method == LWSHUMETH_OPTIONS)
 		return on_options(conn, route);
-	if (method == LWSHUMETH_GET && route->get != NULL)
-		return route->get(conn, channel);
-	if (method == LWSHUMETH_HEAD && route->head)
-		return route->get(conn, channel);
-	if (method == LWSHUMETH_POST && route->post != NULL)
-		return route->post(conn, channel);
-	return bad_method(conn, route);
+	if (method == LWSHUMETH_GET ||
+	    (method == LWSHUMETH_HEAD && route->head))
+		fn = route->get;
+	else if (method == LWSHUMETH_POST)
+		fn = route->post;
+	if (fn == NULL)
+		return bad_method(conn, route);
+	if (route->asks)
+		result = access_identify(conn);
+	return result != 0 ? http_end(conn, result) : fn(conn, channel);
 }
 
 int
@@ -201,6 +209,7 @@ http_on_request(struct conn *conn)
 	conn_set_state(conn, CONN_REQUEST);
 	conn_set_deadline(conn, conn->net->conf->limits.request_timeout);
 	listeners_resume(conn->net);
+	access_forget(conn);
 	body_begin(conn, method);
 	http_cors_begin(conn);
 	if (conn->listener->control && !control_may(conn))

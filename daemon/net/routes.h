@@ -15,6 +15,7 @@ typedef int (*route_fn)(struct conn *conn, const char *channel);
 struct route {
 	const char *path; /* `*`: a channel's name */
 	bool head; /* answers HEAD as well */
+	bool asks; /* who it is: the request's token is looked at */
 	route_fn get, post;
 };
 

@@ -12,6 +12,7 @@
 
 #include "proto/sse.h"
 #include "daemon/base/clock.h"
+#include "daemon/net/access.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
 
@@ -166,8 +167,11 @@ sse_begin(struct conn *conn, const char *channel)
 	if (result == 0)
 		result = get_from(conn, &from);
 	if (result == 0)
+		result = lease_begin(conn);
+	if (result == 0)
 		result = http_subscribe(conn, channel, strlen(channel), &from);
 	if (result != 0) {
+		lease_end(conn);
 		conn->endpoint = NULL;
 		return http_end(conn, result);
 	}

@@ -16,6 +16,7 @@
 #include "daemon/base/clock.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
+#include "daemon/net/access.h"
 #include "daemon/net/app.h"
 #include "daemon/net/http.h"
 #include "daemon/net/net_internal.h"
@@ -151,6 +152,8 @@ choose_app(struct conn *conn, struct handler *handler) LOOP_THREAD
 	if (lws_hdr_total_length(conn->wsi, WSI_TOKEN_PROTOCOL) > 0)
 		return http_error(conn, 400, "bad_subprotocol",
 		    "Sec-WebSocket-Protocol: expected none here");
+	if (handler_wants_token(handler) && access_require(conn) != 0)
+		return 1;
 	return app_begin(conn, handler);
 }
 
@@ -165,7 +168,9 @@ ws_on_upgrade(struct conn *conn)
 	const char *channel = NULL;
 	struct handler *handler =
 	    handlers_for_path(net->handlers, uri, (size_t)len);
+	int r;
 
+	access_forget(conn);
 	net->counts.requests++;
 	if (conn->listener->control ||
 	    (handler == NULL &&
@@ -179,12 +184,14 @@ ws_on_upgrade(struct conn *conn)
 		return 1;
 	if (!http_origin_allowed(conn))
 		return http_bad_origin(conn);
+	if (access_identify(conn) != 0)
+		return 1;
 	conn->deflated = can_deflate(conn);
-	if (handler != NULL)
-		return choose_app(conn, handler);
 	if ((size_t)len > path + 1)
 		channel = uri + path + 1;
-	return choose(conn, channel, (size_t)len - path - 1);
+	r = handler != NULL ? choose_app(conn, handler)
+			    : choose(conn, channel, (size_t)len - path - 1);
+	return r != 0 ? r : lease_begin(conn);
 }
 
 int

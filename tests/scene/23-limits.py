@@ -239,6 +239,9 @@ def scene_heads_max():
 
 
 def scene_head_bytes_max():
+    with scene.Daemon("[limits]\nhead_bytes_max = 64K\n") as daemon:
+        answer = daemon.http("GET", "/healthz", headers={"Accept": "x" * 60000})
+        scene.equal(answer.status, 200, "the most there may be can be had")
     with scene.Daemon("[limits]\nhead_bytes_max = 1K\n") as daemon:
         for what, head in (
                 ("a long header", b"GET /healthz HTTP/1.1\r\nX: " +

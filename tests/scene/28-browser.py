@@ -4,7 +4,8 @@
 """Chromium, and Node's EventSource: raw, earshot.v1, SSE that resumes itself.
 
 The page comes from another origin, which the listener allows by name; a relay
-cuts the EventSource's connection after some bytes, again and again.
+cuts the EventSource's connection after some bytes, again and again.  And what
+they make of tokens, that end.
 """
 import http.server
 import json
@@ -17,6 +18,7 @@ import threading
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import scene
+import tokens
 
 COUNT = 40
 PAGE = """<!doctype html><title>earshot</title><script>
@@ -81,6 +83,58 @@ source.onmessage = (m) => {
     clearInterval(alive);
     console.log(JSON.stringify({heard, opened}));
   }
+};
+"""
+
+TOKEN_PAGE = """<!doctype html><title>earshot</title><script>
+const host = "%(host)s", short = "%(short)s", long = "%(long)s";
+const result = {};
+function source(token) {
+  return new Promise((done) => {
+    const heard = [], source = new EventSource(
+      "http://" + host + "/sse/b?from=oldest&access_token=" + token);
+    source.onmessage = (m) => heard.push(m.data);
+    source.onerror = () => {
+      if (source.readyState == EventSource.CLOSED) done({heard});
+    };
+  });
+}
+function raw(token) {
+  return new Promise((done) => {
+    const heard = [], ws = new WebSocket(
+      "ws://" + host + "/ws/b?from=oldest&access_token=" + token);
+    ws.onmessage = (m) => heard.push(m.data);
+    ws.onclose = (e) => done({heard, code: e.code, reason: e.reason});
+  });
+}
+async function ask(method, token) {
+  const answer = await fetch("http://" + host + "/channels/b/messages",
+    {method, headers: {"Content-Type": "text/plain",
+      ...(token ? {"Authorization": "Bearer " + token} : {})},
+     body: method == "POST" ? "from the page" : undefined});
+  return [answer.status, await answer.json()];
+}
+(async () => {
+  try {
+    [result.sse, result.raw] = await Promise.all([source(short), raw(short)]);
+    result.read = await ask("GET", long);
+    result.write = await ask("POST", long);
+    result.nobody = await ask("GET");
+    result.late = await ask("GET", short);
+  } catch (e) { result.failed = String(e); }
+  await fetch("/result", {method: "POST", body: JSON.stringify(result)});
+})();
+</script>"""
+NODE_TOKEN = """
+const { EventSource } = require("undici");
+const heard = [];
+const alive = setInterval(() => {}, 1000);
+const source = new EventSource("%s");
+source.onmessage = (m) => heard.push(m.data);
+source.onerror = () => {
+  if (source.readyState !== EventSource.CLOSED) return;
+  clearInterval(alive);
+  console.log(JSON.stringify(heard));
 };
 """
 
@@ -202,6 +256,69 @@ def scene_chromium():
         relay.close()
     pages.shutdown()
     pages.server_close()
+
+
+def with_tokens(more=""):
+    """A daemon of two messages, and a key that signs for it."""
+    key = tokens.Key("ES256", scene.TMP)
+    daemon = scene.Daemon(
+        "[listener]\nlisten = 127.0.0.1:0\n" + more + "[auth]\n"
+        f"anonymous = none\ntoken_key = {key.path}\ntoken_leeway = 0s\n")
+    answer = daemon.http(
+        "POST", "/channels/b/messages?split=lines", b"1\n2",
+        {"Content-Type": "text/plain",
+         "Authorization": f"Bearer {key.token(publish=['b'])}"})
+    scene.equal(answer.status, 201, "two messages")
+    return daemon, key
+
+
+def scene_chromium_with_tokens():
+    if not shutil.which("chromium"):
+        raise scene.Skip("no chromium")
+    pages = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Pages)
+    pages.told, pages.result = threading.Event(), None
+    origin = f"http://127.0.0.1:{pages.server_address[1]}"
+    threading.Thread(target=pages.serve_forever, daemon=True).start()
+    daemon, key = with_tokens(f"origins = {origin}\n")
+    with daemon:
+        pages.page = TOKEN_PAGE % {
+            "host": f"127.0.0.1:{daemon.port}",
+            "short": key.token(subscribe=["b"], lasts_s=10),
+            "long": key.token(subscribe=["b"], publish=["b"])}
+        scene.check(run_browser(origin, pages.told), "the page is through")
+        got = pages.result
+        scene.equal(got.get("failed"), None, "failed")
+        scene.equal(got["raw"], {"heard": ["1", "2"], "code": 4001,
+                                 "reason": "token expired"}, "WebSocket")
+        scene.equal(got["sse"], {"heard": ["1", "2"]},
+                    "EventSource: ended, came back, was refused for good")
+        scene.equal((got["read"][0], got["read"][1]["newest"]), (200, 2),
+                    "fetch with a header, after a preflight")
+        scene.equal((got["write"][0], got["write"][1]["accepted"]), (201, 1),
+                    "and to publish")
+        scene.equal([got[k][0] for k in ("nobody", "late")], [401, 401],
+                    "the page sees why not")
+        scene.equal([got[k][1]["error"]["code"] for k in ("nobody", "late")],
+                    ["no_token", "invalid_token"], "in words")
+    pages.shutdown()
+    pages.server_close()
+
+
+def scene_node_with_tokens():
+    ready = scene.run(["node", "-e", "require('undici').EventSource.name"])
+    if ready.returncode != 0:
+        raise scene.Skip("no undici")
+    daemon, key = with_tokens()
+    with daemon:
+        token = key.token(subscribe=["b"], lasts_s=4)
+        told = scene.run(["node", "-e", NODE_TOKEN % (
+            f"{daemon.url}/sse/b?from=oldest&access_token={token}")],
+            seconds=60)
+        scene.equal(json.loads(told.stdout), ["1", "2"],
+                    "undici: each once; ended, came back, was refused")
+        scene.equal(daemon.metric("tokens_expired_total"), 1, "by its token")
+        scene.check(daemon.metric("tokens_refused_total", reason="expired"),
+                    "and then by its age")
 
 
 def scene_node():

@@ -171,7 +171,7 @@ def scene_lists():
         text = daemon.earshot("connections").stdout
         scene.equal(len(text.splitlines()), len(listed) + 1, "lines")
         scene.check(re.search(rf"{slow['conn']} +websocket +raw +{slow['peer']}"
-                              r" .* slow$", text, re.M), "and its line")
+                              r" .* slow +-$", text, re.M), "and its line")
         text = daemon.earshot("channels").stdout
         scene.check(re.search(r"^slow +1 +1.0k ", text, re.M), "channels")
         text = daemon.earshot("top").stdout

@@ -4,6 +4,10 @@
 """Under the unit's whole sandbox: what earshot itself needs, works; what some
 commands need beyond it is a drop-in, and without the drop-in it is refused.
 """
+import base64
+import hashlib
+import hmac
+import json
 import os
 import re
 import shutil
@@ -11,6 +15,7 @@ import socket
 import ssl
 import stat
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "../lib"))
 import lab
@@ -164,6 +169,39 @@ def scene_a_key_of_roots():
         earshot.publish("a", "hello")
         scene.equal(client.read_text(), "hello", "with tls-credentials.conf")
         client.close()
+
+
+def token(secret):
+    """Of HS256, for all there is."""
+    def part(data):
+        return base64.urlsafe_b64encode(data).rstrip(b"=")
+    claims = {"exp": int(time.time()) + 600, "earshot": {"publish": ["**"]}}
+    text = b".".join(part(json.dumps(value).encode())
+                     for value in ({"alg": "HS256"}, claims))
+    sign = hmac.new(secret, text, hashlib.sha256).digest()
+    return (text + b"." + part(sign)).decode()
+
+
+def scene_a_secret_of_roots():
+    folder = "/run/credentials/earshot.service"
+    secret = b"0123456789abcdef0123456789abcdef"
+    auth = f"[auth]\ntoken_key = {folder}/token.key\n"
+    lab.configure(auth=auth)
+    path = lab.CONF.parent / "token.key"
+    path.write_bytes(secret + b"\n")
+    path.chmod(0o600)
+    since = lab.cursor()
+    lab.systemctl("start", "earshot.service", code=1)
+    told = f"token_key = {folder}/token.key: Permission denied, "
+    scene.check(any(told in m for m in lab.messages(since)),
+                lab.show("StatusText"))
+    lab.ready_made("token-credentials.conf")
+    with lab.service() as earshot:
+        for text, status in ((token(secret), 201), (token(secret * 2), 401)):
+            answer = earshot.http(
+                "POST", "/channels/a/messages", b"x",
+                {"Authorization": f"Bearer {text}"})
+            scene.equal(answer.status, status, "with token-credentials.conf")
 
 
 lab.play(__file__, globals(), limit=220)

@@ -1,23 +1,28 @@
 #!/usr/bin/python3
 """client_websocket.py URL COUNT [CA]: websocket-client as a consumer.
 
-Arguments, input and output as in client_websockets.py.
+Arguments, CLIENT_TOKEN, input and output as in client_websockets.py.
 """
 import base64
 import hashlib
 import json
+import os
 import struct
 import sys
 
 import websocket
 from websocket import ABNF
 
+TOKEN = os.environ.get("CLIENT_TOKEN")
+HEADERS = [f"Authorization: Bearer {TOKEN}"] if TOKEN else []
+
 
 def main(url, count, ca=None):
     digest, kinds, messages = hashlib.sha256(), "", 0
     code, reason = None, ""
     server = websocket.create_connection(
-        url, timeout=120, sslopt={"ca_certs": ca} if ca else None)
+        url, timeout=120, header=HEADERS,
+        sslopt={"ca_certs": ca} if ca else None)
     for line in sys.stdin:
         kind, data = json.loads(line)
         server.send(base64.b64decode(data),

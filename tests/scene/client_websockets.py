@@ -5,7 +5,8 @@ Reads COUNT messages (0: until the server closes), after it has sent those
 that stdin names, a JSON array [kind, base64] a line.  Then one JSON object on
 stdout: messages, kinds (a t or b each, up to 1000), sha256 of all payloads,
 each with a line end behind it, and the server's close code and reason.
-CLIENT_DEFLATE=no in the environment: permessage-deflate is not offered.
+CLIENT_DEFLATE=no in the environment: permessage-deflate is not offered;
+CLIENT_TOKEN: to be sent in the header.
 """
 import asyncio
 import base64
@@ -17,6 +18,8 @@ import sys
 
 import websockets
 
+TOKEN = os.environ.get("CLIENT_TOKEN")
+HEADERS = {"Authorization": f"Bearer {TOKEN}"} if TOKEN else None
 DEFLATE = None if os.environ.get("CLIENT_DEFLATE") == "no" else "deflate"
 
 
@@ -25,7 +28,7 @@ async def main(url, count, ca=None):
     context = ssl.create_default_context(cafile=ca) if ca else None
     async with websockets.connect(
             url, max_size=None, max_queue=None, ssl=context,
-            compression=DEFLATE) as server:
+            compression=DEFLATE, extra_headers=HEADERS) as server:
         for line in sys.stdin:
             kind, data = json.loads(line)
             data = base64.b64decode(data)

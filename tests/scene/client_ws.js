@@ -17,6 +17,9 @@ let messages = 0;
 let kinds = "";
 let last = null;
 
+if (process.env.CLIENT_TOKEN)
+	options.headers = {
+		Authorization: `Bearer ${process.env.CLIENT_TOKEN}` };
 if (ca)
 	options.ca = fs.readFileSync(ca);
 

@@ -32,7 +32,7 @@ the_smallest_file_has_safe_defaults(void **state)
 	assert_false(conf->listeners[0].tls);
 	assert_int_equal(conf->listeners[0].origins.count, 0);
 	assert_null(conf->tls_certificate);
-	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE);
+	assert_int_equal(conf->auth.anonymous, CONF_SUBSCRIBE);
 	assert_int_equal(conf->drain_timeout_us, 10000000);
 	assert_int_equal(conf->drain_retry_spread_us, 2000000);
 	assert_int_equal(conf->drain_close_rate, 5000);
@@ -77,6 +77,10 @@ static const char everything[] =
     "close_rate = 7\n"
     "[auth]\n"
     "anonymous = publish subscribe\n"
+    "token_key = /a\n"
+    "token_key = /b\n"
+    "token_issuer = https://id.example\n"
+    "token_audience = earshot\n"
     "[channel logs.**]\n"
     "history_messages = 0\n"
     "history_bytes = 1G\n"
@@ -130,7 +134,7 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(conf->drain_timeout_us, 60000000);
 	assert_int_equal(conf->drain_retry_spread_us, 0);
 	assert_int_equal(conf->drain_close_rate, 7);
-	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
+	assert_int_equal(conf->auth.anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
 	assert_int_equal(conf->log_level, LOG_LEVEL_DEBUG);
 	assert_int_equal(conf->channel_count, 3);
 	assert_int_equal(ch[0].history_messages, 0);
@@ -143,7 +147,7 @@ every_key_sets_its_field(void **state)
 	assert_int_equal(ch[1].history_messages, 1000);
 	assert_int_equal(conf->command_count, 2);
 	assert_string_equal(c[0].feed.name, "vmstat");
-	assert_int_equal(c[0].feed.line, 32);
+	assert_int_equal(c[0].feed.line, 36);
 	assert_int_equal(c[0].exec.count, 3);
 	assert_string_equal(c[0].exec.items[2], "1 ");
 	assert_null(c[0].exec.items[3]);
@@ -372,6 +376,55 @@ where_a_key_was_given_last(void **state)
 	conf_free(conf);
 }
 
+/* Each with its own line: what is wrong with a file is found later. */
+static void
+token_keys_and_where_each_was_given(void **state)
+{
+	static const char first[] = "[listener]\nlisten = 127.0.0.1:0\n"
+				    "[auth]\ntoken_key = /a\n\n"
+				    "token_key=/b c\ntoken_leeway = 1m\n";
+	static const char second[] =
+	    "[auth]\ntoken_key = /d\ntoken_issuer = https://id.example\n"
+	    "token_audience = \xc3\xa4 b\n";
+	static const char third[] = "[auth]\ntoken_key =\ntoken_key = /e\n";
+	struct conf *conf = told_nothing("[listener]\nlisten = 127.0.0.1:0\n");
+	const struct conf_auth *auth = &conf->auth;
+	struct told told = { .count = 0 };
+
+	(void)state;
+	assert_int_equal(auth->token_keys.count, 0);
+	assert_null(auth->token_issuer);
+	assert_null(auth->token_audience);
+	assert_int_equal(auth->token_leeway_us, 30 * 1000000);
+	conf_free(conf);
+
+	conf = conf_new();
+	auth = &conf->auth;
+	(void)conf_read_text(
+	    conf, "one", first, strlen(first), told_add, &told);
+	(void)conf_read_text(
+	    conf, "two", second, strlen(second), told_add, &told);
+	assert_int_equal(auth->token_keys.count, 3);
+	assert_string_equal(auth->token_keys.items[0], "/a");
+	assert_string_equal(auth->token_keys.items[1], "/b c");
+	assert_string_equal(auth->token_keys.items[2], "/d");
+	assert_int_equal(auth->token_keys_where.count, 3);
+	assert_string_equal(auth->token_keys_where.items[0], "one:4: ");
+	assert_string_equal(auth->token_keys_where.items[1], "one:6: ");
+	assert_string_equal(auth->token_keys_where.items[2], "two:2: ");
+	assert_string_equal(auth->token_issuer, "https://id.example");
+	assert_string_equal(auth->token_audience, "\xc3\xa4 b");
+	assert_int_equal(auth->token_leeway_us, 60 * 1000000);
+	(void)conf_read_text(
+	    conf, "three", third, strlen(third), told_add, &told);
+	assert_int_equal(auth->token_keys.count, 1);
+	assert_string_equal(auth->token_keys.items[0], "/e");
+	assert_int_equal(auth->token_keys_where.count, 1);
+	assert_string_equal(auth->token_keys_where.items[0], "three:3: ");
+	assert_int_equal(told.count, 0);
+	conf_free(conf);
+}
+
 int
 main(void)
 {
@@ -388,6 +441,7 @@ main(void)
 		cmocka_unit_test(the_last_reference_frees),
 		cmocka_unit_test(control_may_be_none_or_not_given),
 		cmocka_unit_test(where_a_key_was_given_last),
+		cmocka_unit_test(token_keys_and_where_each_was_given),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

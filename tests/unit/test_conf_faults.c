@@ -135,7 +135,7 @@ rights_are_none_or_some(void **state)
 		    "[listener]\nlisten=[::1]:1\n[auth]\nanonymous=%s",
 		    cases[i].text);
 		conf = told_nothing(text);
-		assert_int_equal(conf->anonymous, cases[i].rights);
+		assert_int_equal(conf->auth.anonymous, cases[i].rights);
 		conf_free(conf);
 	}
 	for (size_t i = 0; i < LENGTH(bad); i++) {
@@ -247,14 +247,43 @@ other_values_are_refused_with_what_would_do(void **state)
 }
 
 static void
+token_keys_are_paths_and_so_many(void **state)
+{
+	char text[4096] = "[auth]\n", want[128];
+	size_t len = strlen(text);
+
+	(void)state;
+	check_section("[auth]\ntoken_key = token.pem\ntoken_issuer =\n"
+		      "token_audience = a\x01\ntoken_leeway = 2h\n",
+	    "f:4: token_key = token.pem, expected an absolute path\n"
+	    "f:5: token_issuer = , expected text of 1 to 1024 bytes, as in the "
+	    "claim\n"
+	    "f:6: token_audience = a?, expected text of 1 to 1024 bytes, as in "
+	    "the claim\n"
+	    "f:7: token_leeway = 2h is out of range, expected 0s to 1h with "
+	    "us, ms, s, m, h or d, as in 30s\n");
+	check_section("[auth]\ntoken_issuer = a\ntoken_issuer = b\n",
+	    "f:5: key token_issuer a second time, expected once (it is in line "
+	    "4)\n");
+	for (int i = 0; i <= CONF_TOKEN_KEYS_MAX; i++)
+		len += (size_t)snprintf(
+		    text + len, sizeof(text) - len, "token_key = /%d\n", i);
+	(void)snprintf(want, sizeof(want),
+	    "f:%d: token_key too often, expected at most 16 times\n",
+	    4 + CONF_TOKEN_KEYS_MAX);
+	check_section(text, want);
+}
+
+static void
 a_bad_value_of_any_key_stops_nothing(void **state)
 {
 	static const char *const cases[] = { "listener]\nlisten = x",
 		"listener]\ntls = x", "listener]\norigins = /", "tls]\nkey = x",
 		"limits]\nheads_max = x", "limits]\nspan_bytes_max = x",
 		"drain]\ntimeout = x", "auth]\nanonymous = x",
-		"channel a]\noverrun = x", "command]\nexec = 'x",
-		"command]\nchannel = /", "log]\nlevel = x" };
+		"auth]\ntoken_key = x", "channel a]\noverrun = x",
+		"command]\nexec = 'x", "command]\nchannel = /",
+		"log]\nlevel = x" };
 
 	(void)state;
 	for (size_t i = 0; i < LENGTH(cases); i++) {
@@ -371,6 +400,7 @@ main(void)
 		cmocka_unit_test(what_stands_twice_in_a_file_is_a_fault),
 		cmocka_unit_test(sections_have_the_names_they_may_have),
 		cmocka_unit_test(other_values_are_refused_with_what_would_do),
+		cmocka_unit_test(token_keys_are_paths_and_so_many),
 		cmocka_unit_test(a_bad_value_of_any_key_stops_nothing),
 		cmocka_unit_test(a_file_s_name_may_be_of_any_length),
 		cmocka_unit_test(a_fault_is_one_printable_line),

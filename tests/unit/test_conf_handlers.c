@@ -99,6 +99,7 @@ a_list_is_taken_back_by_an_empty_value(void **state)
 	conf_free(conf);
 }
 
+/* Keys of tokens stand before, for those that want some. */
 static struct conf *
 with_line(const char *before, const char *line)
 {
@@ -107,7 +108,8 @@ with_line(const char *before, const char *line)
 	char text[512];
 
 	(void)snprintf(text, sizeof(text),
-	    "%s[listener]\nlisten = [::1]:1\n[handler h]\npath = /a\n%s\n",
+	    "%s[listener]\nlisten = [::1]:1\n[auth]\ntoken_key = /k\n"
+	    "[handler h]\npath = /a\n%s\n",
 	    before, line);
 	conf = told_read(text, &told);
 	assert_string_equal(told.text, "");
@@ -131,7 +133,8 @@ whatever_is_changed_makes_it_another(void **state)
 		"exec = cat\nin_flight_bytes_max = 2",
 		"exec = cat\nline_bytes_max = 2K",
 		"exec = cat\nbackoff_min = 2ms", "exec = cat\nbackoff_max = 2s",
-		"exec = cat\nstop_timeout = 2s" };
+		"exec = cat\nstop_timeout = 2s",
+		"exec = cat\ntoken = required" };
 	const size_t count = sizeof(lines) / sizeof(*lines);
 	size_t i, j;
 
@@ -156,7 +159,7 @@ it_knows_where_it_stands(void **state)
 
 	(void)state;
 	assert_string_equal(conf->handlers->file, "f");
-	assert_int_equal(conf->handlers->line, 5);
+	assert_int_equal(conf->handlers->line, 7);
 	conf_free(conf);
 }
 
@@ -198,6 +201,40 @@ an_upstream_has_one_handler(void **state)
 }
 
 static void
+a_token_is_asked_of_who_connects(void **state)
+{
+	static const char *const wrong[][3] = {
+		{ "token_key = /k", "path = /a\ntoken = yes",
+		    "token = yes, expected required or optional" },
+		{ "token_key = /k", "consume = a\ntoken = required",
+		    "[handler] has token = required, expected path or" },
+		{ "", "path = /a\ntoken = required",
+		    "[handler] has token = required, expected [auth] token" },
+		{ "", "path = /a\ntoken = optional", "" },
+		{ "token_key = /k", "channel = a\ntoken = required", "" },
+	};
+	char text[512];
+	struct told told;
+	struct conf *conf;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		const char *fault = wrong[i][2];
+
+		(void)snprintf(text, sizeof(text),
+		    "[listener]\nlisten = [::1]:1\n[auth]\n%s\n"
+		    "[handler]\nexec = cat\n%s\n",
+		    wrong[i][0], wrong[i][1]);
+		conf = told_read(text, &told);
+		if (*fault != '\0')
+			assert_non_null(strstr(told.text, fault));
+		else
+			assert_string_equal(told.text, "");
+		conf_free(conf);
+	}
+}
+
+static void
 no_memory_at_any_step_leaks_nothing(void **state)
 {
 	int64_t n = 1;
@@ -227,6 +264,7 @@ main(void)
 		cmocka_unit_test(an_option_given_again_is_another_value),
 		cmocka_unit_test(a_list_is_taken_back_by_an_empty_value),
 		cmocka_unit_test(an_upstream_has_one_handler),
+		cmocka_unit_test(a_token_is_asked_of_who_connects),
 		cmocka_unit_test(whatever_is_changed_makes_it_another),
 		cmocka_unit_test(it_knows_where_it_stands),
 		cmocka_unit_test(no_memory_at_any_step_leaks_nothing),

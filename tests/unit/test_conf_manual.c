@@ -137,7 +137,7 @@ the_demo_has_no_fault(void **state)
 	assert_string_equal(conf->listeners[0].host, "127.0.0.1");
 	assert_string_equal(conf->commands[0].feed.channel, "vmstat");
 	assert_string_equal(conf->commands[0].exec.items[0], "vmstat");
-	assert_int_equal(conf->anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
+	assert_int_equal(conf->auth.anonymous, CONF_SUBSCRIBE | CONF_PUBLISH);
 	conf_free(conf);
 	free(text);
 }

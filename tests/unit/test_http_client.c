@@ -73,13 +73,13 @@ post(struct test *test)
 
 	es_loop_assert(test->rig.loop);
 	test->post_result = http_client_post(test->client, "/x?split=lines",
-	    "text/plain", test->body, test->len, on_done, test);
+	    NULL, "text/plain", test->body, test->len, on_done, test);
 	assert_int_equal(test->answers, answers);
 	if (test->post_result < 0)
 		rig_done(&test->rig);
 	else
-		assert_int_equal(http_client_post(test->client, "/", "a/b", "",
-				     0, on_done, test),
+		assert_int_equal(http_client_post(test->client, "/", NULL,
+				     "a/b", "", 0, on_done, test),
 		    -EBUSY);
 }
 
@@ -499,14 +499,20 @@ post_badly(void *arg)
 	assert_int_equal(
 	    http_client_open(test->rig.outbound, &test->options, &test->client),
 	    0);
-	assert_int_equal(
-	    http_client_post(test->client, "x", "a/b", "", 0, on_done, test),
+	assert_int_equal(http_client_post(test->client, "x", NULL, "a/b", "", 0,
+			     on_done, test),
 	    -EINVAL);
-	assert_int_equal(
-	    http_client_post(test->client, "/x y", "a/b", "", 0, on_done, test),
-	    -EINVAL);
-	assert_int_equal(http_client_post(test->client, "/", "a/b\r\nX: y", "",
+	assert_int_equal(http_client_post(test->client, "/x y", NULL, "a/b", "",
 			     0, on_done, test),
+	    -EINVAL);
+	assert_int_equal(http_client_post(test->client, "/", NULL,
+			     "a/b\r\nX: y", "", 0, on_done, test),
+	    -EINVAL);
+	assert_int_equal(http_client_post(test->client, "/", "X: y\r\nZ: y",
+			     "a/b", "", 0, on_done, test),
+	    -EINVAL);
+	assert_int_equal(http_client_post(test->client, "/", "X", "a/b", "", 0,
+			     on_done, test),
 	    -EINVAL);
 	end_client(test);
 }

@@ -208,18 +208,6 @@ what_was_checked_is_not_checked_again(void **state)
 }
 
 static void
-rights_are_asked_by_bit(void **state)
-{
-	struct fixture *f = *state;
-	const struct identity none = { 0 }, listener = { CONF_SUBSCRIBE };
-
-	assert_true(hub_may(f->hub, &listener, CONF_SUBSCRIBE, "a", 1));
-	assert_false(hub_may(f->hub, &listener, CONF_PUBLISH, "a", 1));
-	assert_false(hub_may(f->hub, &none, CONF_SUBSCRIBE, "a", 1));
-	assert_int_equal(hub_counts(f->hub)->refused_rights, 2);
-}
-
-static void
 channels_are_limited_in_number(void **state)
 {
 	struct fixture *f = *state;
@@ -580,7 +568,6 @@ main(void)
 		TEST(publish_answers_with_the_position),
 		TEST(what_is_refused_is_named_and_counted),
 		TEST(what_was_checked_is_not_checked_again),
-		TEST(rights_are_asked_by_bit),
 		TEST(channels_are_limited_in_number),
 		TEST(many_channels_are_found_again),
 		TEST(after_closing_only_what_comes_from_inside_is_taken),

@@ -29,6 +29,7 @@ a_session(void)
 			.headers = headers,
 			.header_count = 2,
 			.upstream = "",
+			.claims = "",
 		},
 	};
 }
@@ -89,6 +90,31 @@ events_are_lines(void **state)
 	    "\"ECONNRESET\",\"message\":\"gone\",\"lost\":2}\n");
 }
 
+/* As they were signed; a process that follows another is told as well. */
+static void
+claims_are_embedded(void **state)
+{
+	struct session session = a_session();
+	struct event *event;
+
+	(void)state;
+	session.open.claims = "{\"sub\":\"n\\u00e9\", \"n\":1e400}";
+	check_event(&session, an_event(EVENT_OPEN, MESSAGE_TEXT, ""),
+	    "{\"event\":\"open\",\"seq\":3,\"conn\":\"12.7\",\"path\":\"/app\","
+	    "\"query\":\"a=1\",\"peer\":\"192.0.2.1:1\",\"headers\":{\"host\":"
+	    "\"h\\\"\",\"x-old\":\"\\u00e4\"},"
+	    "\"claims\":{\"sub\":\"n\\u00e9\", \"n\":1e400}}\n");
+	event = an_event(EVENT_ERROR, MESSAGE_TEXT, "gone");
+	event->error = -ECONNRESET;
+	event->again = true;
+	check_event(&session, event,
+	    "{\"event\":\"error\",\"seq\":3,\"conn\":\"12.7\",\"error\":"
+	    "\"ECONNRESET\",\"message\":\"gone\",\"path\":\"/app\","
+	    "\"query\":\"a=1\",\"peer\":\"192.0.2.1:1\",\"headers\":{\"host\":"
+	    "\"h\\\"\",\"x-old\":\"\\u00e4\"},"
+	    "\"claims\":{\"sub\":\"n\\u00e9\", \"n\":1e400}}\n");
+}
+
 static void
 a_consumed_message_is_one_line_whatever_its_json(void **state)
 {
@@ -115,7 +141,8 @@ events_of_an_upstream_name_it(void **state)
 		    .query = "",
 		    .peer = "wss://h/",
 		    .channel = "ticks",
-		    .upstream = "u" },
+		    .upstream = "u",
+		    .claims = "" },
 	};
 	struct event *event;
 
@@ -268,6 +295,7 @@ main(void)
 		cmocka_unit_test(events_are_lines),
 		cmocka_unit_test(
 		    a_consumed_message_is_one_line_whatever_its_json),
+		cmocka_unit_test(claims_are_embedded),
 		cmocka_unit_test(events_of_an_upstream_name_it),
 		cmocka_unit_test(an_event_without_memory_leaves_nothing),
 		cmocka_unit_test(commands_are_read),
