@@ -1,7 +1,7 @@
 /*
- * bad: misbehaves.  option.how: init_fails, init_exits, init_blocks,
- * version, nothing (fills in nothing); else it works, and each message makes it misuse the host
- * in every way that it can; what it is answered goes back as text.
+ * bad: misbehaves.  option.how: init_fails, init_exits, init_blocks, version,
+ * nothing (fills in nothing); else it works, and each message makes it misuse
+ * the host in every way that it can; what it is answered goes back as text.
  */
 
 #include "daemon/handler/earshot.h"
