@@ -78,10 +78,7 @@ int handlers_prepare(struct handlers *handlers, struct conf *conf,
 void handlers_apply(struct handlers *handlers) LOOP_THREAD;
 void handlers_abandon(struct handlers *handlers) LOOP_THREAD;
 
-/*
- * Which handler is bound to a path, or to raw connections of a channel.
- * handlers may be NULL: none.
- */
+/* Bound to a path, or to raw connections of a channel.  handlers: or NULL. */
 struct handler *handlers_for_path(
     struct handlers *handlers, const char *path, size_t len) LOOP_THREAD;
 struct handler *handlers_for_channel(
@@ -102,7 +99,7 @@ int session_message(struct session *session, enum message_kind kind,
 /* Something went wrong and the connection lives. */
 void session_error(
     struct session *session, int error, const char *text) LOOP_THREAD;
-/* The same, -EPIPE; with the gap that still waits to be told it is one. */
+/* The same; one with the gap of that channel that still waits to be told. */
 void session_gap(struct session *session, const char *channel, int64_t from,
     int64_t to) LOOP_THREAD;
 /* So many bytes of what was sent are the kernel's now. */

@@ -135,7 +135,6 @@ int ws_on_receive(struct conn *conn, void *data, size_t len) LOOP_THREAD;
 /* != 0: hang up; else the library answers the peer's close. */
 int ws_on_peer_close(
     struct conn *conn, const uint8_t *payload, size_t len) LOOP_THREAD;
-/* A message that cannot be inflated; the library ends the connection. */
 int ws_ping(struct conn *conn);
 size_t ws_message_end(const uint8_t *data, size_t len);
 int raw_begin(struct conn *conn, const char *channel, size_t len) LOOP_THREAD;
