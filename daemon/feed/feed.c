@@ -62,6 +62,17 @@ feed_set_state(struct feed *feed, enum feed_state state)
 	feed->since_us = clock_now_us();
 }
 
+/* U+0080 to U+009F, with 0xc2 before them, are some terminals' escapes, too. */
+static bool
+is_control(const char *at)
+{
+	const unsigned char c = (unsigned char)at[0];
+
+	return c < ' ' || c == 0x7f ||
+	       (c == 0xc2 && (unsigned char)at[1] >= 0x80 &&
+		   (unsigned char)at[1] < 0xa0);
+}
+
 /* What is no character, and what ends a line or moves a cursor, is a '?'. */
 static void
 make_printable(char *text)
@@ -75,8 +86,11 @@ make_printable(char *text)
 				break;
 		/* Those of n bytes that are valid may begin with controls. */
 		for (size_t i = at; i < at + n; i++)
-			if ((unsigned char)text[i] < ' ' || text[i] == 0x7f)
+			if (is_control(text + i)) {
+				if (text[i] == '\xc2')
+					text[i + 1] = '?';
 				text[i] = '?';
+			}
 		if (n == 1 && !utf8_valid(text + at, 1))
 			text[at] = '?';
 	}

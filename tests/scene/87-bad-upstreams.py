@@ -66,6 +66,8 @@ def scene_words_of_the_peer():
             (scene.close_payload(1000) + b"\xff\xfe", "with 1000: ??"),
             (scene.close_payload(4000) + b"a\xc3\xbc\n\x7f\x1b[31m\0b",
              "with 4000: a\u00fc???[31m"),
+            (scene.close_payload(4001) + "\u009b31m\u00a0x".encode(),
+             "with 4001: ??31m\u00a0x"),
             (scene.close_payload(4999) + b"y" * 123, "y" * 123)):
         run = pathlib.Path(tempfile.mkdtemp(dir=scene.TMP))
         conf = f"[control]\nlisten = unix:{run}/control.sock\n"
