@@ -274,10 +274,12 @@ def scene_overruns_do_not_fill_the_queue():
         scene.check(0 < wait <= len(names), f"gaps of {wait} channels wait")
         go.touch()
         scene.wait_until(told.exists, "they are told")
-        scene.wait_until(lambda: len(told.read_text().splitlines()) >= wait,
+        scene.wait_until(lambda: told.read_text().count("\n") >= wait,
                          "all of them")
+        lines = told.read_text().splitlines()[:wait]
         gaps = [re.fullmatch(r"gap (.*):(\d+)-(\d+)", line)
-                for line in told.read_text().splitlines()[:wait]]
+                for line in lines]
+        scene.check(all(gaps), f"gaps: {lines}")
         scene.equal(len({gap[1] for gap in gaps} & set(names)), wait,
                     "one of each")
         scene.check(all(int(gap[3]) - int(gap[2]) > 100 for gap in gaps),
