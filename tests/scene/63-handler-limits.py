@@ -253,7 +253,8 @@ for line in sys.stdin:
 
 def scene_overruns_do_not_fill_the_queue():
     """A handler that is stuck hears of them once, of each channel."""
-    program, go, told = (scene.TMP / n for n in ("stuck.py", "go", "told"))
+    program, go, told = (scene.TMP / name for name in (
+        "stuck.py", "go-gaps", "gaps"))
     program.write_text(STUCK)
     names = "busy", "busy:1", "busy:2"
     with scene.Daemon(handled.conf(
