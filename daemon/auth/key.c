@@ -215,8 +215,8 @@ is_key_in_base64(const uint8_t *bytes, size_t len, bool *ret_is)
 					  : bytes[i] == '/' ? '_'
 							    : bytes[i];
 	got = base64url_get(text, (const char *)text, letters);
-	*ret_is = got > 0 && (is_der(text, (size_t)got) ||
-				 is_like_pem(text, (size_t)got));
+	*ret_is = got > 0 &&
+		  (is_der(text, (size_t)got) || is_like_pem(text, (size_t)got));
 	OPENSSL_cleanse(text, len + 3);
 	memory_free(text);
 	return 0;
