@@ -36,8 +36,11 @@
 #include "daemon/base/events.h"
 #include "daemon/base/log_line.h"
 
-/* What log_stop() waits for a writer that was told to give up. */
-#define LOG_GIVE_UP_US 100000
+/*
+ * What log_stop() waits for a writer that was told to give up: on a busy
+ * machine it may have to wait for its turn.
+ */
+#define LOG_GIVE_UP_US 500000
 
 /* Once lines are dropped, this much must be free before one is taken again. */
 #define LOG_ROOM_AGAIN_BYTES (LOG_RING_BYTES / 4)
@@ -520,17 +523,14 @@ log_stop(int64_t timeout_us)
 		log_wake(log_state.wake_fd);
 		joined = log_join(LOG_GIVE_UP_US);
 	}
-	if (!joined) {
-		/* It sits in write(): the process is ending, it may stay. */
-		(void)pthread_detach(log_state.writer);
-		atomic_store(&log_state.sink, NULL);
-		return;
-	}
 	atomic_store(&log_state.sink, NULL);
 	pthread_mutex_lock(&log_state.lock);
 	atomic_fetch_add(&log_state.dropped, log_state.lines);
 	log_state.head = log_state.len = 0;
 	log_state.lines = log_state.unsaid = 0;
 	pthread_mutex_unlock(&log_state.lock);
-	log_close_fds();
+	if (joined)
+		log_close_fds();
+	else /* It sits in write(): the process is ending, it may stay. */
+		(void)pthread_detach(log_state.writer);
 }

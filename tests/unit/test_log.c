@@ -421,6 +421,28 @@ each_threads_lines_keep_their_order(void **state)
 		assert_int_equal(next[i], TALK);
 }
 
+/* The last one: who is left alone keeps the log's descriptors. */
+static void
+who_does_not_end_is_left_alone_and_what_it_leaves_is_counted(void **state)
+{
+	uint64_t dropped = log_dropped();
+	int i;
+
+	(void)state;
+	sunk.text[0] = '\0';
+	sunk.answer = 0;
+	pthread_mutex_lock(&sunk.lock);
+	log_set_sink(sink);
+	assert_int_equal(log_start(), 0);
+	for (i = 0; i < 10; i++)
+		log_info("line %d", i);
+	log_stop(0);
+	dropped = log_dropped() - dropped;
+	pthread_mutex_unlock(&sunk.lock);
+	assert_true(dropped == 10 || dropped == 9); /* one in flight */
+	assert_int_equal(log_start(), -EALREADY);
+}
+
 #define REDIRECTED(test)                                                       \
 	cmocka_unit_test_setup_teardown(test, redirect, restore)
 
@@ -440,6 +462,8 @@ main(void)
 		REDIRECTED(a_sink_gets_fields),
 		REDIRECTED(what_the_sink_does_not_take_goes_to_stderr),
 		REDIRECTED(lines_with_fields_cross_the_end_of_the_ring),
+		REDIRECTED(
+		    who_does_not_end_is_left_alone_and_what_it_leaves_is_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
