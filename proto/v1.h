@@ -58,6 +58,7 @@
 	X(TOO_MANY_CHANNELS, "too_many_channels", false)                       \
 	X(TOO_LARGE, "too_large", false)                                       \
 	X(NOT_ALLOWED, "not_allowed", false)                                   \
+	X(NO_TOKEN, "no_token", false)                                         \
 	X(NO_ROOM, "no_room", false)                                           \
 	X(NO_MEMORY, "no_memory", false)                                       \
 	X(REFUSED, "refused", false)                                           \

@@ -186,6 +186,16 @@ is_der(const uint8_t *bytes, size_t len)
 	return at + length + 2 > len && at + length < len + 2;
 }
 
+/* Lines of PEM, of which the first may be missing or misspelt. */
+static bool
+is_like_pem(const uint8_t *bytes, size_t len)
+{
+	return find_text(bytes, len, pem_begin) != NULL ||
+	       find_text(bytes, len, "PUBLIC KEY-") != NULL ||
+	       find_text(bytes, len, "PRIVATE KEY-") != NULL ||
+	       find_text(bytes, len, "CERTIFICATE-") != NULL;
+}
+
 /*
  * Is it base64 of a key?  Either alphabet, with line ends and white space,
  * with padding or without.
@@ -205,8 +215,8 @@ is_key_in_base64(const uint8_t *bytes, size_t len, bool *ret_is)
 					  : bytes[i] == '/' ? '_'
 							    : bytes[i];
 	got = base64url_get(text, (const char *)text, letters);
-	*ret_is = got > 0 && (is_der(text, (size_t)got) ||
-				 find_text(text, (size_t)got, pem_begin));
+	*ret_is = got > 0 &&
+		  (is_der(text, (size_t)got) || is_like_pem(text, (size_t)got));
 	OPENSSL_cleanse(text, len + 3);
 	memory_free(text);
 	return 0;
@@ -227,7 +237,7 @@ secret_fault(const uint8_t *bytes, size_t len, const char **ret_fault)
 	if (error < 0)
 		return error;
 	*ret_fault = NULL;
-	if (in_base64 || is_der(bytes, len))
+	if (in_base64 || is_der(bytes, len) || is_like_pem(bytes, len))
 		*ret_fault = "a key without PEM's lines, " EXPECTED;
 	else if (find_text(bytes, len, "\"kty\"") != NULL)
 		*ret_fault = "a key in JSON, " EXPECTED;

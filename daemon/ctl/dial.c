@@ -165,7 +165,7 @@ refused(struct dial *dial, const char *text, es_usec least)
 		    "the token is that of EARSHOT_TOKEN; one in a file, "
 		    "--token-file, can be renewed");
 	else
-		give_up(dial, text, "a token is given with --token-file");
+		give_up(dial, text, DIAL_TOKEN_ADVICE);
 }
 
 /* A connection has ended in a way that another one may not. */

@@ -29,6 +29,9 @@ struct dial_ops {
 	void (*over)(void *arg); /* there is no connection, and will be none */
 };
 
+/* For who shows none where one is wanted. */
+#define DIAL_TOKEN_ADVICE "a token is given with --token-file"
+
 struct dial {
 	struct session *session;
 	const struct dial_ops *ops;

@@ -209,7 +209,8 @@ on_refused(struct sub *sub, const struct heard *heard)
 	if (heard->index == HEARD_NO_CHANNEL)
 		ctl_say("%s: %s", sub->options->url_text, heard->text);
 	else
-		ctl_say("%s", heard->text);
+		ctl_say("%s%s", heard->text,
+		    heard->no_token ? "; " DIAL_TOKEN_ADVICE : "");
 	sub_end(sub, CTL_FAILED, 1000, "");
 }
 

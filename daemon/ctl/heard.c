@@ -217,6 +217,7 @@ hear_error(
 		return;
 	}
 	channel->state = HEARING_LATER;
+	heard->no_token = strcmp(code, "no_token") == 0;
 	say(heard, is_temporary(&event->code) ? HEARD_LATER : HEARD_REFUSED,
 	    "%s: %s: %s", heard->place->channel, code, text);
 }
@@ -324,6 +325,7 @@ hear(struct hearing *hearing, const struct v1_event *event, struct heard *ret)
 	ret->kind = HEARD_NOTHING;
 	ret->index = HEARD_NO_CHANNEL;
 	ret->place = NULL;
+	ret->no_token = false;
 	ret->text[0] = '\0';
 	switch (event->kind) {
 	case V1_EVENT_MESSAGE:

@@ -55,6 +55,7 @@ struct heard {
 	size_t index; /* of the channel, if there is one */
 	struct place *place; /* likewise */
 	int64_t retry_after_us; /* HEARD_CLOSING; -1: not told */
+	bool no_token; /* HEARD_REFUSED, for want of one */
 	char text[2 * CTL_TEXT_MAX]; /* a line to be said; "": none */
 };
 

@@ -174,12 +174,14 @@ check(struct conn *conn, const struct found *found) LOOP_THREAD
 int
 access_identify(struct conn *conn)
 {
-	struct found found = { .count = 0 };
+	struct found found;
 	int error;
 
 	access_forget(conn);
 	if (conn->net->keyring == NULL)
 		return 0;
+	found.count = found.fields = 0; /* not 8 KiB of zeroes each time */
+	found.in_query = false;
 	error =
 	    each_fragment(conn, WSI_TOKEN_HTTP_AUTHORIZATION, on_field, &found);
 	if (error == 0)

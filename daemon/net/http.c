@@ -78,6 +78,47 @@ http_argument(struct conn *conn, const char *name, char *out, size_t out_size)
 	return found;
 }
 
+/* RFC 9110 section 5.6.2 */
+static bool
+is_token_byte(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') ||
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c) != NULL);
+}
+
+/* Names come with their colon. */
+static void
+on_name(const char *name, int len, void *arg)
+{
+	bool *good = arg;
+
+	for (int i = 0; i < len - 1; i++)
+		*good = *good && is_token_byte(name[i]);
+}
+
+/*
+ * The library does not see where a name ends that is only the beginning of one
+ * it knows ("X:", "User:"): what follows, up to the next colon, is the name to
+ * it.  That may be a Content-Length, and then what a proxy takes for a body
+ * would be requests to us.
+ */
+int
+http_check_names(struct conn *conn)
+{
+	bool good = true;
+
+	(void)lws_hdr_custom_name_foreach(
+	    conn->wsi, on_name, &good); /* none is no error */
+	if (good)
+		return 0;
+	conn->body_left = -1;
+	conn->body_is_last = true;
+	return http_error(conn, 400, "bad_header",
+	    "a header without a name, or with one that is the beginning of a "
+	    "common one, as X, User, X-Auth: expected others");
+}
+
 static bool
 origin_matches(const char *wanted, const char *origin)
 {

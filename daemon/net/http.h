@@ -75,6 +75,8 @@ int http_may_subscribe(
  */
 int http_subscribe(struct conn *conn, const char *channel, size_t len,
     const struct from *from) LOOP_THREAD;
+/* Did the library take the head apart as the peer meant it?  As above. */
+int http_check_names(struct conn *conn) LOOP_THREAD;
 int http_header(struct conn *conn, enum lws_token_indexes token, char *out,
     size_t out_size);
 /*

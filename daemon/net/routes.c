@@ -197,7 +197,7 @@ http_on_request(struct conn *conn)
 {
 	char channel[CHANNEL_NAME_MAX + 2];
 	char *uri;
-	int len;
+	int len, result;
 	const int method = lws_http_get_uri_and_method(conn->wsi, &uri, &len);
 	const struct route *table = routes;
 	size_t count = sizeof(routes) / sizeof(*routes), i;
@@ -212,6 +212,9 @@ http_on_request(struct conn *conn)
 	access_forget(conn);
 	body_begin(conn, method);
 	http_cors_begin(conn);
+	result = http_check_names(conn);
+	if (result != 0)
+		return http_end(conn, result);
 	if (conn->listener->control && !control_may(conn))
 		return http_end(conn,
 		    http_error(conn, 403, "not_allowed",

@@ -121,6 +121,23 @@ subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 	reply_gap(conn, command, &answer);
 }
 
+/* Who has no token is told that there are such. */
+static void
+reply_not_allowed(
+    struct conn *conn, enum v1_command_kind kind, int64_t id) LOOP_THREAD
+{
+	const bool subscribe = kind == V1_SUBSCRIBE;
+
+	if (conn->who.token == NULL && conn->net->keyring != NULL)
+		reply_error(conn, id, V1_ERROR_NO_TOKEN,
+		    subscribe ? "subscribe.channel: takes a token"
+			      : "publish.channel: takes a token");
+	else
+		reply_error(conn, id, V1_ERROR_NOT_ALLOWED,
+		    subscribe ? "subscribe.channel: not allowed"
+			      : "publish.channel: not allowed");
+}
+
 static void
 on_subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 {
@@ -128,8 +145,7 @@ on_subscribe(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 
 	if (!hub_may(net->hub, &conn->who, CONF_SUBSCRIBE, command->channel,
 		command->channel_len))
-		reply_error(conn, command->id, V1_ERROR_NOT_ALLOWED,
-		    "subscribe.channel: not allowed");
+		reply_not_allowed(conn, V1_SUBSCRIBE, command->id);
 	else if (conn_find_subscription(
 		     conn, command->channel, command->channel_len) != NULL)
 		reply_error(conn, command->id, V1_ERROR_ALREADY_SUBSCRIBED,
@@ -205,8 +221,7 @@ on_publish(struct conn *conn, const struct v1_command *command) LOOP_THREAD
 
 	if (!hub_may(conn->net->hub, &conn->who, CONF_PUBLISH, command->channel,
 		command->channel_len)) {
-		reply_error(conn, command->id, V1_ERROR_NOT_ALLOWED,
-		    "publish.channel: not allowed");
+		reply_not_allowed(conn, V1_PUBLISH, command->id);
 		return;
 	}
 	offset =

@@ -172,6 +172,8 @@ ws_on_upgrade(struct conn *conn)
 
 	access_forget(conn);
 	net->counts.requests++;
+	if (http_check_names(conn) != 0)
+		return 1;
 	if (conn->listener->control ||
 	    (handler == NULL &&
 		((size_t)len < path || memcmp(uri, WS_PATH, path) != 0 ||

@@ -511,6 +511,44 @@ def scene_length_required():
         scene.equal(daemon.metric("channels"), 0, "nothing was published")
 
 
+def scene_names_that_the_library_misses():
+    """X, and others that it takes for the beginning of a header it knows: the
+    line behind them is lost to it, be it the length of a body, a token, or the
+    end of the head.  Nothing that follows is a request of its own."""
+    ahead = b"GET /healthz HTTP/1.1\r\nHost: y\r\n\r\n"
+    length = f"Content-Length: {len(ahead)}".encode()
+    with scene.Daemon() as daemon:
+        hearer = daemon.ws("c")
+        for name in (b"X: 1", b"User: me", b"X-Auth: 1", b"no colon", b"a b: 1",
+                     b"a\xff: 1"):
+            for what, data in (
+                    ("GET", b"GET / HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n\r\n"
+                     % (name, length) + ahead),
+                    ("POST", b"POST %s HTTP/1.1\r\nHost: x\r\n%s\r\n%s\r\n\r\n"
+                     % (MESSAGES.encode(), name, length) + ahead),
+                    ("a length before", b"GET / HTTP/1.1\r\nHost: x\r\n"
+                     b"%s\r\n%s\r\nA: b\r\n\r\n" % (length, name) + ahead),
+                    ("upgrade", b"GET /ws/c HTTP/1.1\r\nHost: x\r\n%s\r\n"
+                     b"A: b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+                     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+                     b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % name)):
+                with scene.Raw(daemon.port) as client:
+                    client.send(data)
+                    answer = client.read_answer()
+                    rest = client.read_all()
+                if (answer is None or answer.status != 400 or rest or
+                        answer.headers["Connection"] != "close"):
+                    raise scene.Failure(f"{name}, {what}: {answer}, {rest}")
+                refused(answer, 400, "bad_header", f"{name.decode('latin-1')}, "
+                        f"{what}")
+        with scene.Raw(daemon.port) as client:
+            client.send(request("POST", MESSAGES, b"good", "x-a!#$%&'*+.^_`|~"
+                                "9: all of these are letters of a name",
+                                "Y: 1", "Xx: 1", "Users: 1"))
+            scene.equal(client.read_answer().status, 201, "other names do")
+        scene.equal(hearer.read_message()[1], b"good", "and nothing before it")
+
+
 def scene_a_large_body():
     """It is published as it is answered: whole, in order, others go on."""
     with scene.Daemon() as daemon:

@@ -57,10 +57,13 @@ def scene_refused_in_words():
                         said)
             said = Sub(daemon.url, "a", *arguments, env=ENV).end(1)[1]
             # Who comes without one to earshot.v1 is refused by the channel.
-            scene.check((words if arguments else "not_allowed") in said and
-                        said.count("\n") == 1, said)
-            said = Sub(daemon.url, "a", "--raw", *arguments, env=ENV).end(1)[1]
+            if not arguments:
+                words = "a: no_token: subscribe.channel: takes a token; " \
+                    "a token is given with --token-file\n"
             scene.check(words in said and said.count("\n") == 1, said)
+            said = Sub(daemon.url, "a", "--raw", *arguments, env=ENV).end(1)[1]
+            scene.check((words if arguments else "--token-file\n") in said and
+                        said.count("\n") == 1, said)
         write(key.token(subscribe=["b"], publish=["b"]))
         said = pub(daemon, "one\n", "--token-file", FILE, code=1)
         scene.check(said.startswith("earshot: line 1: "), said)

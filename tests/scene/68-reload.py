@@ -106,6 +106,8 @@ def scene_what_takes_a_restart_is_named():
     conf = conf.replace("/bin/cat /dev/zero", "/bin/sleep 1000")
     with control.Daemon(conf) as daemon:
         scene.equal(daemon.reload(conf).stderr, "", "nothing has changed")
+        scene.wait_until(lambda: daemon.look("feeds")["feeds"][0]["state"]
+                         == "running", "the command runs")
         pids = daemon.look("feeds")["feeds"][0]["restarts"]
         done = daemon.reload(
             "[listener web]\nlisten = 127.0.0.1:1\n[listener more]\n"

@@ -269,6 +269,11 @@ no_spelling_of_a_public_key_is_a_secret(void **state)
 		len = written(der, PEM_write_bio_PUBKEY, rig_private[i]);
 		n = base64_put(text, der, len);
 		assert_told("a key without PEM's lines, " WANTED, text, n);
+		assert_told("a key without PEM's lines, " WANTED, der + 1,
+		    len - 1); /* a dash too few */
+		n = strcspn(der, "\n") + 1; /* the first line is missing */
+		assert_told(
+		    "a key without PEM's lines, " WANTED, der + n, len - n);
 		(void)memcpy(text, "\xff\xfe", 2);
 		for (n = 0; n < len; n++) {
 			text[2 + 2 * n] = der[n];

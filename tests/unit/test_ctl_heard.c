@@ -242,9 +242,9 @@ some_refusals_are_for_now(void **state)
 static void
 others_are_for_good(void **state)
 {
-	static const char *const codes[] = { "not_allowed", "bad_channel",
-		"too_many_subscriptions", "already_subscribed", "closin",
-		"closings" };
+	static const char *const codes[] = { "not_allowed", "no_token",
+		"bad_channel", "too_many_subscriptions", "already_subscribed",
+		"closin", "closings" };
 	char object[128], text[128];
 	size_t i;
 
@@ -258,6 +258,8 @@ others_are_for_good(void **state)
 		(void)snprintf(text, sizeof(text), "a: %s: ", codes[i]);
 		says(rig, object, HEARD_REFUSED, text);
 		assert_int_equal(rig->heard.index, 0);
+		assert_int_equal(
+		    rig->heard.no_token, strcmp(codes[i], "no_token") == 0);
 		says(rig,
 		    "{\"error\":{\"code\":\"bad_json\","
 		    "\"message\":\"a\\u001bb\"}}",

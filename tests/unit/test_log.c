@@ -423,7 +423,7 @@ each_threads_lines_keep_their_order(void **state)
 
 /* The last one: who is left alone keeps the log's descriptors. */
 static void
-who_does_not_end_is_left_alone_and_what_it_leaves_is_counted(void **state)
+a_writer_that_stays_is_left_and_its_lines_are_counted(void **state)
 {
 	uint64_t dropped = log_dropped();
 	int i;
@@ -463,7 +463,7 @@ main(void)
 		REDIRECTED(what_the_sink_does_not_take_goes_to_stderr),
 		REDIRECTED(lines_with_fields_cross_the_end_of_the_ring),
 		REDIRECTED(
-		    who_does_not_end_is_left_alone_and_what_it_leaves_is_counted),
+		    a_writer_that_stays_is_left_and_its_lines_are_counted),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
