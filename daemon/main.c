@@ -11,6 +11,7 @@
  * what cannot be started; 3 when the drain was forced (daemon/drain.c).
  */
 
+#include "daemon/base/clock.h"
 #include "daemon/base/events.h"
 #include "daemon/base/log.h"
 #include "daemon/base/memory.h"
@@ -416,24 +417,35 @@ start_threads(struct daemon *daemon)
 	return error;
 }
 
+/* Some time there is always: who has ended must be able to say so. */
+static es_usec
+rest_until(es_usec end_us)
+{
+	const es_usec rest_us = end_us - clock_now_us();
+
+	return rest_us > WORK_END_US / 10 ? rest_us : WORK_END_US / 10;
+}
+
 /*
  * The plugins, then their workers, while the net loop still runs.  How many
- * are left in the user's code; end() is not for a plugin that is being called.
+ * are left in the user's code.  end() is for a forced drain as well: a plugin
+ * whose callbacks have come back may have threads, and they have the host.
  */
 static int
 stop_work(struct daemon *daemon)
 {
+	const es_usec end_us = clock_now_us() + WORK_END_US;
 	int left = 0;
 
 	if (daemon->work == NULL)
 		return 0;
-	if (daemon->drain.callbacks_left == 0)
-		left += handlers_unload(daemon->handlers, WORK_END_US);
+	left += handlers_unload(daemon->handlers, WORK_END_US);
 	if (daemon->net_thread != NULL)
 		(void)run_on_net(daemon, "disarm",
 		    disarm_on_net); /* closed: nothing runs there */
-	left += handlers_stop_threads(daemon->handlers, WORK_END_US);
-	left += es_executor_shutdown(daemon->work, ES_EXEC_CANCEL, WORK_END_US);
+	left += handlers_stop_threads(daemon->handlers, rest_until(end_us));
+	left += es_executor_shutdown(
+	    daemon->work, ES_EXEC_CANCEL, rest_until(end_us));
 	return left;
 }
 

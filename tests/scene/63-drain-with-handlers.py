@@ -72,6 +72,25 @@ def scene_a_callback_that_sleeps():
         daemon.wait_log("threads are left behind")
 
 
+def scene_a_callback_that_comes_back_late():
+    """The drain is over, the plugin is not: end() joins what it has."""
+    go = scene.TMP / "late"
+    conf = handled.plugin("record", "path = /app",
+                          f"option.message_until = {go}",
+                          more="[drain]\ntimeout = 1s\n")
+    with scene.Daemon(conf) as daemon:
+        events = handled.Events(daemon)
+        client = handled.app(daemon)
+        client.send_text("one")
+        client.send_text("two")
+        events.take("open /app", "message one")
+        daemon.signal()
+        daemon.wait_log(r"\d+ callbacks did not run, or did not end")
+        go.touch()
+        scene.equal(daemon.wait(), 3, "exit code")
+        daemon.wait_log(r"end\(\) of record handler=it")
+
+
 def scene_processes_end_with_their_stdin():
     conf = handled.program("python", "path = /app", "workers = 3")
     with scene.Daemon(conf) as daemon:
