@@ -66,6 +66,8 @@
 	X(out_bytes_max, BYTES, 64 * LIMITS_KIB, 4 * LIMITS_KIB, \
 	    16 * LIMITS_MIB, \
 	    "replies a connection has not read; beyond: close 1008") \
+	X(inflaters_max, COUNT, 4096, 1, 1000000, \
+	    "connections that have sent compressed; one more: close 1013") \
 	X(subscriptions_max, COUNT, 128, 1, 65536, \
 	    "subscriptions of one connection; one more is refused") \
 	X(violations_max, COUNT, 10, 1, 1000000, \

@@ -122,6 +122,7 @@ conn_free(struct conn *conn)
 	conn_unsubscribe_all(conn);
 	wheel_clear(&net->wheel, &conn->deadline);
 	conn_drop(conn, &conn->message);
+	net->inflaters -= conn->inflate != NULL;
 	inflate_free(conn->inflate);
 	publish_abandon(conn);
 	slices_abandon(conn);

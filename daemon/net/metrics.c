@@ -148,6 +148,8 @@ static const struct metric net_metrics[] = {
 	    "WebSocket text that is not UTF-8"),
 	NET(refused_deflate, "refused_ws_deflate_total",
 	    "compressed WebSocket messages that cannot be inflated"),
+	NET(refused_inflaters, "refused_ws_inflaters_total",
+	    "limit inflaters_max reached"),
 	NET(refused_origin, "refused_origin_total", "wrong Origin"),
 	NET(refused_requests, "refused_requests_total",
 	    "requests answered with an error"),
@@ -227,6 +229,8 @@ put_now(struct page *page, struct net *net)
 	    hub_views_bytes(net->hub));
 	put(page, "intake_bytes", "gauge",
 	    "unfinished messages and bodies being received", net->intake_bytes);
+	put(page, "inflaters", "gauge",
+	    "connections that have sent compressed messages", net->inflaters);
 	put(page, "log_dropped_total", "counter",
 	    "log lines dropped because the log was blocked", log_dropped());
 	put(page, "uptime_seconds", "gauge", "since the start",

@@ -37,7 +37,7 @@ struct net_counts {
 	uint64_t refused_connections, refused_heads, refused_intake;
 	uint64_t refused_origin, refused_requests, refused_bodies;
 	uint64_t refused_message_bytes; /* of WebSockets */
-	uint64_t refused_text, refused_deflate; /* likewise */
+	uint64_t refused_text, refused_deflate, refused_inflaters;
 	uint64_t refused_head_bytes, accept_errors, accepts_cut;
 	uint64_t timeouts_handshake, timeouts_request, timeouts_keepalive;
 	uint64_t timeouts_close, timeouts_pong, history_limited, slices;
@@ -72,7 +72,7 @@ struct net {
 	struct wheel wheel;
 	uint64_t intake_bytes; /* unfinished messages and bodies */
 	struct buffer inflated; /* a piece of a message, while it is read */
-	uint64_t inflated_round, inflated_bytes; /* glue_round(), and in it */
+	uint64_t inflaters, inflated_round, inflated_bytes; /* in that round */
 	struct net_counts counts;
 	int64_t started_us;
 

@@ -298,6 +298,24 @@ check_bits(struct conn *conn) LOOP_THREAD
 	return false;
 }
 
+/* From the first compressed message to the connection's end. */
+static int
+need_inflater(struct conn *conn) LOOP_THREAD
+{
+	struct net *net = conn->net;
+	int error = 0;
+
+	if (conn->inflate != NULL)
+		return 0;
+	if (net->inflaters >= (uint64_t)net->conf->limits.inflaters_max) {
+		net->counts.refused_inflaters++;
+		return -ENOBUFS;
+	}
+	error = inflate_new(&conn->inflate);
+	net->inflaters += error == 0;
+	return error;
+}
+
 /*
  * What a piece of a compressed message says, in net->inflated.  A client may
  * build on the messages before, so each connection has a context of its own.
@@ -310,10 +328,10 @@ message_inflate(
 	const size_t most = message_bytes_max(conn);
 	const size_t max =
 	    most > conn->message.len ? most - conn->message.len : 0;
-	int error = -ENOMEM;
+	int error = need_inflater(conn);
 
 	buffer_clear(out);
-	if (conn->inflate != NULL || inflate_new(&conn->inflate) == 0)
+	if (error == 0)
 		error = inflate_feed(conn->inflate, out, max, data, len);
 	if (error == 0 && final)
 		error = inflate_end(conn->inflate, out, max, true);

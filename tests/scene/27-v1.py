@@ -337,6 +337,25 @@ def scene_a_flood_that_inflates_leaves_others_their_turn():
                     f"{repeated:.0f} of {count} reads in one iteration")
 
 
+def scene_inflaters_have_a_limit():
+    """Who has sent compressed keeps a context; others need none."""
+    with scene.Daemon("[limits]\ninflaters_max = 2\n") as daemon:
+        first, second, third = (compressor(daemon) for _ in range(3))
+        for client in first, second, first:
+            client.send_frame(scene.TEXT, deflated(b"hi"), rsv=4)
+        third.send_text("plain")
+        daemon.wait_metric("messages_in_total", 4)
+        scene.equal(daemon.metric("inflaters"), 2, "two")
+        third.send_frame(scene.TEXT, deflated(b"hi"), rsv=4)
+        scene.equal(third.read_closed()[0], 1013, "one more is too many")
+        scene.equal(daemon.metric("refused_ws_inflaters_total"), 1, "counted")
+        first.close()
+        daemon.wait_metric("inflaters", 1)
+        fourth = compressor(daemon)
+        fourth.send_frame(scene.TEXT, deflated(b"hi"), rsv=4)
+        daemon.wait_metric("messages_in_total", 5)
+
+
 def compressor(daemon):
     return scene.WebSocket(daemon.port, "/ws/c", headers={
         "Sec-WebSocket-Extensions": DEFLATE})
