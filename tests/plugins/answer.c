@@ -1,7 +1,8 @@
 /*
  * answer: answers each message with option.name and how many its object has
  * had; consumed ones go to channel `seen` as "NAME TEXT".  option.ms: works
- * that long on each; option.load_ms: takes that long to load; option.timer:
+ * that long on each; option.until: blocks in each until there is that file;
+ * option.load_ms: takes that long to load; option.timer:
  * has a timer that arms itself, for ever, and must not run after end();
  * option.last: publishes to that channel in end(), and waits.  A message
  * "limits": answers how many of channel `seen` it gets, and how a publish of
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct es_host *host;
 static _Atomic int count;
@@ -28,6 +30,16 @@ block(const char *option)
 
 	if (ms > 0)
 		(void)nanosleep(&time, NULL);
+}
+
+static void
+block_until(const char *option)
+{
+	const char *file = es_option(host, option);
+	const struct timespec pause = { 0, 2000000 };
+
+	while (file && access(file, F_OK) != 0)
+		(void)nanosleep(&pause, NULL);
 }
 
 static void
@@ -83,6 +95,7 @@ on_message(
 	(void)state;
 	(void)user;
 	block("ms");
+	block_until("until");
 	if (over)
 		abort();
 	if (message->channel)

@@ -75,20 +75,19 @@ def scene_a_callback_that_sleeps():
 def scene_a_callback_that_comes_back_late():
     """The drain is over, the plugin is not: end() joins what it has."""
     go = scene.TMP / "late"
-    conf = handled.plugin("record", "path = /app",
-                          f"option.message_until = {go}",
+    conf = handled.plugin("answer", "path = /app", f"option.until = {go}",
+                          "option.name = it", "option.timer = yes",
                           more="[drain]\ntimeout = 1s\n")
     with scene.Daemon(conf) as daemon:
-        events = handled.Events(daemon)
         client = handled.app(daemon)
         client.send_text("one")
         client.send_text("two")
-        events.take("open /app", "message one")
+        handled.wait_metric(daemon, "busy", 1)
         daemon.signal()
         daemon.wait_log(r"\d+ callbacks did not run, or did not end")
         go.touch()
         scene.equal(daemon.wait(), 3, "exit code")
-        daemon.wait_log(r"end\(\) of record handler=it")
+        daemon.wait_log(r"end\(\) of answer handler=it")
 
 
 def scene_processes_end_with_their_stdin():
