@@ -167,8 +167,8 @@ def scene_a_plugin_whose_file_is_another():
 def scene_a_program_that_is_another():
     with control.Daemon(handled.conf(ECHO, "path = /app")) as daemon:
         old = handled.app(daemon)
-        before = handled.children(daemon)
         scene.equal(ask(old), "x", "echo")
+        before = handled.children(daemon)
         daemon.reload(handled.conf(ECHO, "path = /app", "workers = 2"))
         new = handled.app(daemon)
         scene.equal((ask(old), ask(new)), ("x", "x"), "both")
