@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 # limit: 240
 """Tokens end: by their time, and by a reload that takes their key away."""

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 """SIGTERM while handlers work: what was taken in is handled, on_close runs
 once for every on_open, and nothing waits longer than the drain may.

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # sanitizer: yes
 """Peers that lie, shout, or say what no library would: bounded and told.
 """

@@ -1,4 +1,5 @@
 #!/usr/bin/python3
+# slow
 # limit: 180
 """Names of upstreams: several addresses, and a resolver that says nothing.
 
