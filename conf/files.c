@@ -7,6 +7,7 @@
  */
 
 #include "conf/conf_internal.h"
+#include "daemon/base/io.h"
 #include "daemon/base/memory.h"
 
 #include <dirent.h>
@@ -17,26 +18,6 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Reads until the end, at most size bytes.  Their number or -errno. */
-static ssize_t
-read_all(int fd, char *data, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t n = read(fd, data + len, size - len);
-
-		if (n == 0)
-			break;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
 /* One byte more than may be, so that conf_read_text() sees what is too long. */
 static ssize_t
 read_file(const char *path, char *data, size_t size)
@@ -46,7 +27,7 @@ read_file(const char *path, char *data, size_t size)
 
 	if (fd < 0)
 		return -errno;
-	len = read_all(fd, data, size);
+	len = io_read_all(fd, data, size);
 	(void)close(fd); /* it was only read */
 	return len;
 }

@@ -3,6 +3,7 @@
  */
 
 #include "daemon/auth/auth_internal.h"
+#include "daemon/base/io.h"
 #include "daemon/base/memory.h"
 
 #include <assert.h>
@@ -48,26 +49,6 @@ tell(struct reading *reading, const char *format, ...)
 	reading->fault(text, reading->arg);
 }
 
-/* Up to size bytes; their number or -errno. */
-static ssize_t
-read_all(int fd, uint8_t *bytes, size_t size)
-{
-	size_t len = 0;
-
-	while (len < size) {
-		ssize_t n = read(fd, bytes + len, size - len);
-
-		if (n == 0)
-			break;
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		len += (size_t)n;
-	}
-	return (ssize_t)len;
-}
-
 /* A pipe could wait for ever, so only a plain file will do: else -EINVAL. */
 static ssize_t
 read_file(const char *path, uint8_t *bytes, size_t size)
@@ -83,7 +64,7 @@ read_file(const char *path, uint8_t *bytes, size_t size)
 	else if (!S_ISREG(about.st_mode))
 		len = -EINVAL;
 	else
-		len = read_all(fd, bytes, size);
+		len = io_read_all(fd, bytes, size);
 	(void)close(fd); /* it was only read */
 	return len;
 }

@@ -200,7 +200,7 @@ def cell_upstream():
 
 # Many viewers of one command
 
-async def view(port, path, lines):
+async def view(port, path, heard, i):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n"
                  "Upgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -216,21 +216,25 @@ async def view(port, path, lines):
             if size == 126:
                 size = int.from_bytes(await reader.readexactly(2), "big")
             await reader.readexactly(size)
-            lines[0] += 1
+            heard[i] += 1
     return writer, asyncio.create_task(count())
 
 
 async def watch(port, path, count, pid):
     """(messages, CPU s, KiB) of MEASURE_S with so many viewers."""
-    lines = [0]
+    heard = [0] * count  # lines of each viewer
     viewers = []
-    for _ in range(count):
-        viewers.append(await view(port, path, lines))
-    await asyncio.sleep(2)
+    for i in range(count):
+        viewers.append(await view(port, path, heard, i))
+    end = time.monotonic() + 10
+    while min(heard) < 2:
+        if time.monotonic() > end:
+            raise RuntimeError(f"a viewer of {path} heard too little")
+        await asyncio.sleep(0.01)
     pids = family(pid)
-    heard, began = lines[0], cpu_s(pids)
+    before, began = sum(heard), cpu_s(pids)
     await asyncio.sleep(MEASURE_S)
-    result = (lines[0] - heard, cpu_s(pids) - began, pss_kib(pids), len(pids))
+    result = (sum(heard) - before, cpu_s(pids) - began, pss_kib(pids), len(pids))
     for writer, task in viewers:
         task.cancel()
         writer.close()

@@ -17,6 +17,24 @@
 #define WIRE_MAX ((size_t)64 << 20)
 #define WAIT_S 10
 
+struct client_test wire_test;
+
+int
+wire_set_up(void **state)
+{
+	(void)state;
+	rig_open(&wire_test.rig, NULL);
+	return 0;
+}
+
+int
+wire_tear_down(void **state)
+{
+	(void)state;
+	rig_close(&wire_test.rig);
+	return 0;
+}
+
 void
 wire_window(struct wire *wire, int bits, bool keep)
 {

@@ -47,6 +47,11 @@ void wire_close(struct wire *wire); /* 1000 */
 void wire_expect(
     struct wire *wire, struct buffer *expected, const void *data, size_t len);
 
+/* One rig for all tests of a binary, and their setup and teardown. */
+extern struct client_test wire_test;
+int wire_set_up(void **state);
+int wire_tear_down(void **state);
+
 /* The next connection's peer plays it; compression is offered. */
 void wire_begin(struct client_test *test, struct wire *wire);
 

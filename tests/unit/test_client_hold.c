@@ -17,24 +17,6 @@
 
 #define AGREED "Sec-WebSocket-Extensions: permessage-deflate\r\n"
 
-static struct client_test test; /* one rig for all of them */
-
-static int
-set_up(void **state)
-{
-	(void)state;
-	rig_open(&test.rig, NULL);
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	rig_close(&test.rig);
-	return 0;
-}
-
 #define MANY 200
 
 /* What the owner does at each message; how it went. */
@@ -67,15 +49,15 @@ static void
 resume(void *arg)
 {
 	(void)arg;
-	es_loop_assert(test.rig.loop);
+	es_loop_assert(wire_test.rig.loop);
 	es_call_unref(owner.timer);
 	owner.timer = NULL;
-	if (test.closed)
+	if (wire_test.closed)
 		return;
 	owner.paused = false;
 	owner.resumes++;
 	owner.inside = true;
-	client_resume(test.client);
+	client_resume(wire_test.client);
 	owner.inside = false;
 }
 
@@ -113,9 +95,10 @@ put_many(struct wire *wire, struct buffer *expected)
 static void
 expect_many(struct buffer *expected)
 {
-	assert_int_equal(test.heard.len, expected->len);
-	assert_memory_equal(test.heard.data, expected->data, expected->len);
-	buffer_fini(&test.heard);
+	assert_int_equal(wire_test.heard.len, expected->len);
+	assert_memory_equal(
+	    wire_test.heard.data, expected->data, expected->len);
+	buffer_fini(&wire_test.heard);
 	buffer_fini(expected);
 }
 
@@ -129,10 +112,10 @@ a_pause_holds_what_was_read(void **state)
 	(void)state;
 	begin(&wire, true);
 	put_many(&wire, &expected);
-	wire_begin(&test, &wire);
-	test.at_message = pause_each_time;
-	assert_int_equal(client_test_once(&test), 1);
-	assert_int_equal(test.code, 4000);
+	wire_begin(&wire_test, &wire);
+	wire_test.at_message = pause_each_time;
+	assert_int_equal(client_test_once(&wire_test), 1);
+	assert_int_equal(wire_test.code, 4000);
 	assert_int_equal(owner.resumes, MANY - 1);
 	assert_false(owner.heard_paused);
 	expect_many(&expected);
@@ -149,10 +132,10 @@ what_came_before_the_close_is_heard_before_it(void **state)
 	begin(&wire, false);
 	put_many(&wire, &expected);
 	wire_close(&wire);
-	wire_begin(&test, &wire);
-	test.at_message = pause_each_time;
-	assert_int_equal(client_test_once(&test), 1);
-	assert_int_equal(test.code, 1000);
+	wire_begin(&wire_test, &wire);
+	wire_test.at_message = pause_each_time;
+	assert_int_equal(client_test_once(&wire_test), 1);
+	assert_int_equal(wire_test.code, 1000);
 	expect_many(&expected);
 	end(&wire);
 }
@@ -174,8 +157,8 @@ static void
 close_now(void *arg)
 {
 	(void)arg;
-	es_loop_assert(test.rig.loop);
-	client_close(test.client, 4001, "");
+	es_loop_assert(wire_test.rig.loop);
+	client_close(wire_test.client, 4001, "");
 }
 
 static void
@@ -199,22 +182,22 @@ what_waits_goes_with_its_connection(void **state)
 	(void)state;
 	begin(&wire, false);
 	put_many(&wire, &expected);
-	wire_begin(&test, &wire);
-	test.at_message = close_paused;
+	wire_begin(&wire_test, &wire);
+	wire_test.at_message = close_paused;
 	since = clock_now_us();
-	assert_int_equal(client_test_once(&test), 1);
+	assert_int_equal(client_test_once(&wire_test), 1);
 	/* The answer is read: the library gives it five seconds. */
 	assert_true(clock_now_us() - since < ES_S(4));
-	client_test_heard(&test, "bmessage 0|");
-	assert_int_equal(test.code, 4001);
+	client_test_heard(&wire_test, "bmessage 0|");
+	assert_int_equal(wire_test.code, 4001);
 	owner.ends = true;
-	wire_begin(&test, &wire);
-	test.at_message = pause_once;
-	rig_run(&test.rig, client_test_begin, &test);
-	client_test_heard(&test, "bmessage 0|");
-	assert_int_equal(test.closed + test.failed, 0);
-	assert_int_equal(peer_end(test.peer), 1);
-	test.client = NULL;
+	wire_begin(&wire_test, &wire);
+	wire_test.at_message = pause_once;
+	rig_run(&wire_test.rig, client_test_begin, &wire_test);
+	client_test_heard(&wire_test, "bmessage 0|");
+	assert_int_equal(wire_test.closed + wire_test.failed, 0);
+	assert_int_equal(peer_end(wire_test.peer), 1);
+	wire_test.client = NULL;
 	buffer_fini(&expected);
 	end(&wire);
 }
@@ -227,7 +210,7 @@ static void
 note_turn(void *arg)
 {
 	(void)arg;
-	had_come = test.messages;
+	had_come = wire_test.messages;
 }
 
 static void
@@ -255,12 +238,12 @@ a_few_bytes_that_are_many_do_not_take_all_the_time(void **state)
 	for (int i = 0; i < HEAVY; i++)
 		wire_expect(&wire, &expected, zeroes, sizeof(zeroes));
 	assert_true(wire.bytes.len < 8192); /* one read */
-	wire_begin(&test, &wire);
-	test.at_message = call_at_first;
-	assert_int_equal(client_test_once(&test), 1);
-	assert_int_equal(test.messages, HEAVY);
+	wire_begin(&wire_test, &wire);
+	wire_test.at_message = call_at_first;
+	assert_int_equal(client_test_once(&wire_test), 1);
+	assert_int_equal(wire_test.messages, HEAVY);
 	assert_true(had_come > 0 && had_come <= 12);
-	assert_int_equal(test.code, 4000);
+	assert_int_equal(wire_test.code, 4000);
 	expect_many(&expected);
 	end(&wire);
 }
@@ -284,18 +267,18 @@ no_memory_is_a_close_and_no_leak(void **state)
 
 		begin(&wire, true);
 		put_many(&wire, &expected);
-		wire_begin(&test, &wire);
-		test.at_open = fail_nth;
-		test.rooms = n * n;
-		test.at_message = pause_each_time;
-		test.options.close_timeout = ES_MS(100);
-		assert_int_equal(client_test_once(&test), 1);
+		wire_begin(&wire_test, &wire);
+		wire_test.at_open = fail_nth;
+		wire_test.rooms = n * n;
+		wire_test.at_message = pause_each_time;
+		wire_test.options.close_timeout = ES_MS(100);
+		assert_int_equal(client_test_once(&wire_test), 1);
 		seen = memory_fail_seen();
 		memory_fail_nth(0);
-		assert_int_equal(test.opened, 1);
+		assert_int_equal(wire_test.opened, 1);
 		if (!seen)
-			assert_int_equal(test.code, 4000);
-		buffer_fini(&test.heard);
+			assert_int_equal(wire_test.code, 4000);
+		buffer_fini(&wire_test.heard);
 		buffer_fini(&expected);
 		end(&wire);
 		assert_true(n < 200);
@@ -314,5 +297,5 @@ main(void)
 		cmocka_unit_test(no_memory_is_a_close_and_no_leak),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, wire_set_up, wire_tear_down);
 }

@@ -21,24 +21,6 @@
 #define P "permessage-deflate"
 #define AGREED HEADER P "\r\n"
 
-static struct client_test test; /* one rig for all of them */
-
-static int
-set_up(void **state)
-{
-	(void)state;
-	rig_open(&test.rig, NULL);
-	return 0;
-}
-
-static int
-tear_down(void **state)
-{
-	(void)state;
-	rig_close(&test.rig);
-	return 0;
-}
-
 static void
 was_agreed_on(struct client_test *opened)
 {
@@ -56,10 +38,10 @@ compression_is_offered_if_asked_for(void **state)
 
 		wire_init(&wire, "");
 		wire_close(&wire);
-		wire_begin(&test, &wire);
-		test.options.compression = i == 0;
-		assert_int_equal(client_test_once(&test), 1);
-		assert_int_equal(test.code, 1000);
+		wire_begin(&wire_test, &wire);
+		wire_test.options.compression = i == 0;
+		assert_int_equal(client_test_once(&wire_test), 1);
+		assert_int_equal(wire_test.code, 1000);
 		assert_int_equal(strstr(wire.head, "\r\n" HEADER DEFLATE_OFFER
 						   "\r\n") != NULL,
 		    i == 0);
@@ -78,9 +60,9 @@ no_answer_is_no_compression(void **state)
 	wire_init(&wire, "");
 	wire_frame(&wire, true, 0, FRAME_TEXT, "as ever", 7);
 	wire_close(&wire);
-	wire_begin(&test, &wire);
-	assert_int_equal(client_test_once(&test), 1);
-	client_test_heard(&test, "tas ever|");
+	wire_begin(&wire_test, &wire);
+	assert_int_equal(client_test_once(&wire_test), 1);
+	client_test_heard(&wire_test, "tas ever|");
 	wire_fini(&wire);
 }
 
@@ -122,11 +104,11 @@ answers_that_are_allowed_are_kept_to(void **state)
 		wire_packed(&wire, FRAME_TEXT, text, strlen(text));
 		wire_packed(&wire, FRAME_BINARY, text, strlen(text));
 		wire_close(&wire);
-		wire_begin(&test, &wire);
-		test.at_open = was_agreed_on;
-		assert_int_equal(client_test_once(&test), 1);
-		client_test_heard(&test, expected);
-		assert_int_equal(test.code, 1000);
+		wire_begin(&wire_test, &wire);
+		wire_test.at_open = was_agreed_on;
+		assert_int_equal(client_test_once(&wire_test), 1);
+		client_test_heard(&wire_test, expected);
+		assert_int_equal(wire_test.code, 1000);
 		wire_fini(&wire);
 	}
 }
@@ -158,14 +140,16 @@ answers_that_are_not_allowed_are_errors(void **state)
 		(void)snprintf(header, sizeof(header), HEADER "%s\r\n",
 		    offered ? cases[i][0] : P);
 		wire_init(&wire, header);
-		wire_begin(&test, &wire);
-		test.options.compression = offered;
-		assert_int_equal(client_test_once(&test), 1);
-		assert_int_equal(test.failed, 1);
-		assert_int_equal(test.opened, 0);
-		if (!strstr(test.text, "answer's Sec-WebSocket-Extensions") ||
-		    !strstr(test.text, offered ? cases[i][1] : "not offered"))
-			fail_msg("%s: %s", header, test.text);
+		wire_begin(&wire_test, &wire);
+		wire_test.options.compression = offered;
+		assert_int_equal(client_test_once(&wire_test), 1);
+		assert_int_equal(wire_test.failed, 1);
+		assert_int_equal(wire_test.opened, 0);
+		if (!strstr(
+			wire_test.text, "answer's Sec-WebSocket-Extensions") ||
+		    !strstr(
+			wire_test.text, offered ? cases[i][1] : "not offered"))
+			fail_msg("%s: %s", header, wire_test.text);
 		wire_fini(&wire);
 	}
 }
@@ -226,10 +210,10 @@ messages_arrive_whatever_the_pieces_are(void **state)
 		put_exchange(&wire, expected);
 		wire.cut = cut++;
 		len = wire.bytes.len;
-		wire_begin(&test, &wire);
-		assert_int_equal(client_test_once(&test), 1);
-		client_test_heard(&test, expected);
-		assert_int_equal(test.code, 1000);
+		wire_begin(&wire_test, &wire);
+		assert_int_equal(client_test_once(&wire_test), 1);
+		client_test_heard(&wire_test, expected);
+		assert_int_equal(wire_test.code, 1000);
 		assert_true(wire.was_cut);
 		wire_fini(&wire);
 	} while (cut < len);
@@ -261,13 +245,13 @@ no_length_is_special(void **state)
 			wire_expect(&wire, &expected, zeroes, len);
 	wire_expect(&wire, &expected, zeroes, sizeof(zeroes));
 	wire_close(&wire);
-	wire_begin(&test, &wire);
-	test.options.message_bytes_max = sizeof(zeroes);
-	assert_int_equal(client_test_once(&test), 1);
-	assert_int_equal(test.code, 1000);
-	assert_int_equal(test.heard.len, expected.len);
-	assert_memory_equal(test.heard.data, expected.data, expected.len);
-	buffer_fini(&test.heard);
+	wire_begin(&wire_test, &wire);
+	wire_test.options.message_bytes_max = sizeof(zeroes);
+	assert_int_equal(client_test_once(&wire_test), 1);
+	assert_int_equal(wire_test.code, 1000);
+	assert_int_equal(wire_test.heard.len, expected.len);
+	assert_memory_equal(wire_test.heard.data, expected.data, expected.len);
+	buffer_fini(&wire_test.heard);
 	buffer_fini(&expected);
 	wire_fini(&wire);
 }
@@ -277,14 +261,14 @@ static void
 expect_violation(struct wire *wire, const char *heard, unsigned code)
 {
 
-	wire_begin(&test, wire);
-	test.options.message_bytes_max = 100;
-	assert_int_equal(client_test_once(&test), 1);
-	if (test.opened != 1)
-		fail_msg("not open: %s", test.text);
-	client_test_heard(&test, heard);
+	wire_begin(&wire_test, wire);
+	wire_test.options.message_bytes_max = 100;
+	assert_int_equal(client_test_once(&wire_test), 1);
+	if (wire_test.opened != 1)
+		fail_msg("not open: %s", wire_test.text);
+	client_test_heard(&wire_test, heard);
 	assert_int_equal(wire->close_code, code);
-	assert_int_equal(test.code, code);
+	assert_int_equal(wire_test.code, code);
 	wire_fini(wire);
 }
 
@@ -423,5 +407,5 @@ main(void)
 		cmocka_unit_test(a_bomb_costs_no_memory),
 	};
 
-	return cmocka_run_group_tests(tests, set_up, tear_down);
+	return cmocka_run_group_tests(tests, wire_set_up, wire_tear_down);
 }
